@@ -1,0 +1,22 @@
+"""Logging: one format, on stderr and, when asked, in a file as well."""
+
+import logging
+import sys
+
+_FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
+
+
+def get_logger(file=None):
+    """The ``wespk`` logger. Writes to stderr; with ``file`` (a path) it is appended there too."""
+    logger = logging.getLogger("wespk")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_FORMAT)
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    if file is not None and not any(getattr(h, "baseFilename", None) == str(file) for h in logger.handlers):
+        handler = logging.FileHandler(str(file))
+        handler.setFormatter(_FORMAT)
+        logger.addHandler(handler)
+    return logger
