@@ -42,7 +42,7 @@ def _help(function, parameters, program):
         elif current and line.strip():
             meaning[current] += " " + line.strip()
     for name, p in parameters.items():
-        default = "required" if p.default is p.empty else f"default: {p.default}"
+        default = "required" if p.default is p.empty else f"default: {p.default if p.default not in ('', None) else 'none'}"
         lines.append(f"  --{name}  {meaning.get(name, '')} ({default})")
     return "\n".join(lines)
 

@@ -1,0 +1,44 @@
+"""The optimiser that a configuration asks for."""
+
+import torch
+
+
+def _groups(module, weight_decay, decay_all):
+    if decay_all:
+        return [{"params": list(module.parameters()), "weight_decay": weight_decay}]
+    matrices = [p for p in module.parameters() if p.ndim > 1]
+    vectors = [p for p in module.parameters() if p.ndim <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def build_optimizer(module, conf):
+    """SGD or AdamW over ``module``'s parameters from the section ``optimizer``.
+
+    With ``decay_all`` false, parameters of one dimension or none (biases, norm scales, PReLU slopes) are not decayed.
+    """
+    groups = _groups(module, conf["weight_decay"], conf["decay_all"])
+    if conf["name"] == "sgd":
+        return torch.optim.SGD(groups, lr=conf["lr"], momentum=conf["momentum"], nesterov=conf["nesterov"])
+    return torch.optim.AdamW(groups, lr=conf["lr"])
+
+
+def set_learning_rate(optimizer, value):
+    """Set every group's learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = value
+
+
+def unused_options(conf, objective):
+    """Options of the configuration that do nothing in this run, for the log: nothing is ignored without a word."""
+    unused = []
+    if conf["optimizer"]["name"] != "sgd":
+        unused += ["optimizer.momentum", "optimizer.nesterov"]
+    if conf["schedule"]["name"] == "constant":
+        unused += ["schedule.final_lr"]
+    if conf["features"]["type"] != "mfcc":
+        unused += ["features.num_ceps"]
+    if not objective.has_margin:
+        unused += [f"margin.* ({conf['loss']['name']} has none)"]
+    if conf["data"]["input"] == "feats":
+        unused += ["augment.* but for the masks"]
+    return unused

@@ -1,0 +1,89 @@
+"""From a configuration and data folders to a finished training run."""
+
+import torch
+
+from wespk.data import build_source
+from wespk.training import checkpoint
+from wespk.training.experiment import Experiment
+from wespk.training.objectives import build_objective
+from wespk.training.optimizers import unused_options
+from wespk.training.trainer import Trainer
+from wespk.training.validation import HeldOutSpeakers
+from wespk.utils import dist
+from wespk.utils.errors import InputError
+from wespk.utils.log import get_logger
+from wespk.utils.seed import seed_everything
+
+
+def pick_device(name):
+    """torch device for "auto" (the GPU if there is one), "cpu" or "cuda"; on cuda, the one of this local rank."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise InputError(f"the device is auto, cpu or cuda, not '{name}'")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("cuda was asked for, but torch sees no GPU here; use --device cpu, or check the driver")
+    return torch.device(name)
+
+
+def check_model(conf, num_classes=2):
+    """Build network, loss and objective once, so that a misspelt option is an error before anything is computed."""
+    with torch.device("meta"):
+        return build_objective(conf, num_classes)
+
+
+def _load_initial_weights(objective, path, logger):
+    """Start the network from a checkpoint's weights; every tensor that fits is taken, every other one is named."""
+    weights = checkpoint.load(path)["model"]
+    own = objective.model.state_dict()
+    taken = {n: v for n, v in weights.items() if n in own and own[n].shape == v.shape}
+    if not taken:
+        raise InputError(f"train.init_from: {path} shares no tensor with this network")
+    objective.model.load_state_dict(taken, strict=False)
+    logger.info("init_from %s: %d of %d tensors loaded; kept as initialised: %s; not used: %s", path, len(taken), len(own),
+                ", ".join(sorted(own.keys() - taken.keys())) or "none",
+                ", ".join(sorted(weights.keys() - taken.keys())) or "none")
+
+
+def train(conf, exp, train_data, dev_data, device="auto", musan=None, rirs=None):
+    """Train the experiment ``conf`` in folder ``exp`` on the data folder ``train_data``.
+
+    dev_data: folder with held-out speakers, or None for no validation; musan, rirs: folders of stage 1 for
+    ``data.input: waves``. Resumes by itself. Returns True when the last epoch is done, False when a signal stopped it.
+    """
+    device = pick_device(device)
+    rank, world, local = dist.init(device.type)
+    if device.type == "cuda":
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    try:
+        experiment = Experiment(exp)
+        source = build_source(conf, train_data, musan, rirs)
+        seed_everything(conf["seed"], "init")
+        objective = build_objective(conf, len(source.speakers))
+        if conf["train"]["init_from"]:
+            _load_initial_weights(objective, conf["train"]["init_from"], get_logger())
+        parameters = sum(p.numel() for p in objective.model.parameters())
+        derived = {"num_speakers": len(source.speakers), "num_utterances": len(source.labels), "parameters": parameters,
+                   "train_data": str(train_data), "processes": world, "device": device.type}
+        if dist.is_main():
+            experiment.begin(conf, derived)
+        dist.barrier()
+        logger = get_logger(experiment.log if dist.is_main() else None)
+        validate = HeldOutSpeakers(dev_data, conf, device) if dev_data else None
+        trainer = Trainer(conf, experiment, source, objective, device, logger, validate)
+        if dist.is_main():
+            _announce(logger, conf, source, trainer, parameters, device, world)
+        return trainer.run()
+    finally:
+        dist.shutdown()
+
+
+def _announce(logger, conf, source, trainer, parameters, device, world):
+    logger.info("%d utterances of %d speakers (%s); %s", len(source.labels), len(source.speakers), source.summary(),
+                f"{trainer.steps_per_epoch} steps an epoch, {trainer.total_steps} in all")
+    logger.info("%s: %.2f M parameters; %s; %d process(es) on %s", conf["model"]["name"], parameters / 1e6,
+                conf["loss"]["name"], world, device.type)
+    logger.info("learning rate %g -> %g for a whole batch of %d, used as given: not rescaled by batch or processes",
+                conf["optimizer"]["lr"], conf["schedule"]["final_lr"], conf["train"]["batch_size"])
+    logger.info("options without effect in this run: %s", ", ".join(unused_options(conf, trainer.objective)) or "none")

@@ -1,0 +1,37 @@
+"""Learning rate and margin as pure functions of the global step: nothing to save, nothing to drift on resume."""
+
+import math
+
+
+def learning_rate(step, total_steps, name, lr, final_lr, warmup_steps=0):
+    """Learning rate of optimiser step ``step`` (0-based) out of ``total_steps``.
+
+    exponential: lr * (final_lr / lr) ** (step / total_steps); cosine: half a cosine from lr to final_lr; constant: lr.
+    Either is multiplied by a linear warm-up that reaches 1 at ``warmup_steps`` and is never 0.
+    """
+    done = min(step / total_steps, 1.0)
+    if name == "exponential":
+        value = lr * (final_lr / lr) ** done
+    elif name == "cosine":
+        value = final_lr + (lr - final_lr) * 0.5 * (1 + math.cos(math.pi * done))
+    elif name == "constant":
+        value = lr
+    else:
+        raise ValueError(f"unknown schedule '{name}'")
+    return value * min(1.0, (step + 1) / warmup_steps) if warmup_steps > 0 else value
+
+
+def margin(step, initial, final, start_step, end_step, shape="exp"):
+    """Margin of the loss at ``step``: ``initial`` before ``start_step``, ``final`` from ``end_step`` on.
+
+    Between them it grows linearly, or (``exp``) as 1 - 0.001 ** (share of the way), fast at first: the schedule that
+    the published VoxCeleb recipes use.
+    """
+    if step >= end_step:
+        return final
+    if step < start_step:
+        return initial
+    share = (step - start_step) / (end_step - start_step)
+    if shape == "exp":
+        share = 1.0 - 1e-3**share
+    return initial + (final - initial) * share

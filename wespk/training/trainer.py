@@ -1,0 +1,157 @@
+"""The training loop. It knows steps, batches and checkpoints; what is learnt is the objective's business."""
+
+import contextlib
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from wespk.data.loader import stream
+from wespk.data.sampler import EpochPlan
+from wespk.training import checkpoint
+from wespk.training.guards import FiniteGuard, StopSignal
+from wespk.training.monitor import Meter, Monitor
+from wespk.training.optimizers import build_optimizer, set_learning_rate
+from wespk.training.schedules import learning_rate, margin
+from wespk.utils import dist
+from wespk.utils.errors import InputError
+from wespk.utils.seed import seed_everything
+
+
+class Trainer:
+    """One training run: ``Trainer(...).run()`` goes from the newest checkpoint, or the start, to the last epoch.
+
+    conf: resolved configuration; experiment: ``Experiment``; source: where chunks come from (``fetch``, ``finish``,
+    ``describe``, ``speakers``, ``labels``); objective: module (feats, labels) -> {"loss": scalar, ...}; device;
+    validate: callable(module) -> {"dev_eer": float, ...} or None; logger.
+    """
+
+    def __init__(self, conf, experiment, source, objective, device, logger, validate=None):
+        self.conf, self.experiment, self.source, self.device, self.log = conf, experiment, source, device, logger
+        self.objective, self.validate = objective.to(device), validate
+        train = conf["train"]
+        self.plan = EpochPlan(len(source.labels), train["batch_size"], train["accumulate"], conf["seed"],
+                              dist.rank(), dist.world_size())
+        self.steps_per_epoch = self.plan.steps_per_epoch
+        self.total_steps = train["num_epochs"] * self.steps_per_epoch
+        self.optimizer = build_optimizer(self.objective, conf["optimizer"])
+        self.fingerprint = checkpoint.fingerprint(source.identity())
+        self.guard, self.step = FiniteGuard(), 0
+
+    # -- state ------------------------------------------------------------------------------------------------------
+    def _state(self):
+        return {"config": self.conf, "speakers": self.source.speakers, "fingerprint": self.fingerprint,
+                "step": self.step, "steps_per_epoch": self.steps_per_epoch,
+                "model": self.objective.model.state_dict(), "loss": self.objective.loss.state_dict(),
+                "optimizer": self.optimizer.state_dict()}
+
+    def resume(self):
+        """Take up the newest checkpoint of the experiment, if there is one. Returns the number of steps already done."""
+        path = checkpoint.newest(self.experiment.checkpoints)
+        if path is None:
+            return 0
+        state = checkpoint.load(path, self.device)
+        for name, mine in (("fingerprint", self.fingerprint), ("steps_per_epoch", self.steps_per_epoch)):
+            if state[name] != mine:
+                raise InputError(f"{path} was trained on other data than these ({name} differs); train under another --exp")
+        self.objective.model.load_state_dict(state["model"])
+        self.objective.loss.load_state_dict(state["loss"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        self.log.info("resuming from %s at step %d of %d", path, self.step, self.total_steps)
+        return self.step
+
+    def save(self):
+        """Write a checkpoint: the epoch's own at an epoch's end, latest.pt inside an epoch. Main process only."""
+        self.guard.drain()
+        if not dist.is_main():
+            return
+        folder = self.experiment.checkpoints
+        latest = folder / checkpoint.NAMES["latest"]
+        if self.step % self.steps_per_epoch:
+            checkpoint.save(latest, self._state())
+            return
+        checkpoint.save(checkpoint.epoch_path(folder, self.step // self.steps_per_epoch), self._state())
+        latest.unlink(missing_ok=True)
+        checkpoint.prune(folder, self.conf["train"]["keep"])
+
+    # -- one step ---------------------------------------------------------------------------------------------------
+    def _schedules(self):
+        schedule, m, per_epoch = self.conf["schedule"], self.conf["margin"], self.steps_per_epoch
+        now = {"lr": learning_rate(self.step, self.total_steps, schedule["name"], self.conf["optimizer"]["lr"],
+                                   schedule["final_lr"], schedule["warmup_epochs"] * per_epoch),
+               "margin": margin(self.step, m["initial"], m["final"], m["start_epoch"] * per_epoch,
+                                m["end_epoch"] * per_epoch, m["shape"])}
+        set_learning_rate(self.optimizer, now["lr"])
+        self.objective.set_margin(now["margin"])
+        return now
+
+    def _step(self, module, batches, meter):
+        """One optimiser step over ``accumulate`` micro-batches; every utterance of the whole batch weighs the same."""
+        accumulate = self.conf["train"]["accumulate"]
+        for i in range(accumulate):
+            with meter.waiting():
+                batch = next(batches)
+            feats = self.source.finish(batch, self.device)
+            labels = batch.labels.to(self.device, non_blocking=True)
+            together = i + 1 == accumulate or dist.world_size() == 1
+            with contextlib.nullcontext() if together else module.no_sync():
+                scalars = module(feats, labels)
+                share = len(labels) * dist.world_size() / batch.whole
+                (scalars["loss"] * share).backward()
+            meter.add(scalars, len(labels))
+            self.guard.watch(self.step + 1, scalars["loss"], lambda b=batch: self.source.describe(b.items))
+        if self.conf["train"]["grad_clip"] > 0:
+            torch.nn.utils.clip_grad_norm_(module.parameters(), self.conf["train"]["grad_clip"])
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+
+    # -- the loop ---------------------------------------------------------------------------------------------------
+    def run(self):
+        """Train to the end. Returns True when done, False when a signal asked to stop and a checkpoint was written."""
+        runtime, first = self.conf["runtime"], self.resume()
+        module = self.objective
+        if dist.world_size() > 1:
+            module = DistributedDataParallel(module)
+        batches = stream(self.source, self.plan, first, self.total_steps, runtime["num_workers"],
+                         pin_memory=self.device.type == "cuda")
+        monitor = Monitor(self.experiment, self.log, self.total_steps, self.steps_per_epoch, first, dist.is_main(),
+                          runtime["progress"])
+        stop, meter = StopSignal(), Meter(self.device)
+        try:
+            module.train()
+            while self.step < self.total_steps:
+                seed_everything(self.conf["seed"], "step", self.step, dist.rank())
+                now = self._schedules()
+                self._step(module, batches, meter)
+                monitor.advance()
+                at_end = self.step % self.steps_per_epoch == 0
+                if self.step % runtime["log_every"] == 0 or at_end:
+                    monitor.steps(self.step, meter.read() | now)
+                    meter.reset()
+                stopping = self._asked_to_stop(stop)
+                if at_end or stopping or self.step % runtime["save_every"] == 0:
+                    self.save()
+                if stopping and self.step < self.total_steps:
+                    self.log.info("%s: stopped after step %d; the same command goes on from there", stop.received, self.step)
+                    return False
+                if at_end and self._validates():
+                    monitor.validation(self.step, self.validate(self.objective.model))
+                    module.train()
+                    meter.reset()
+            self.guard.drain()
+            return True
+        finally:
+            batches.close()
+            stop.close()
+            monitor.close()
+
+    def _asked_to_stop(self, stop):
+        """Whether any process has had a signal. Several processes ask one another at every tenth step only."""
+        if dist.world_size() > 1 and self.step % 10:
+            return False
+        return dist.any_rank(stop.received, self.device)
+
+    def _validates(self):
+        every = self.conf["runtime"]["validate_every"]
+        return self.validate is not None and every and self.step // self.steps_per_epoch % every == 0
