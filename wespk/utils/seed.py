@@ -21,7 +21,7 @@ def _key(*parts):
     """Fold integers or strings into one 64-bit key, order mattering."""
     key = np.zeros(1, dtype=np.uint64)
     for part in parts:
-        values = part.encode() if isinstance(part, str) else [int(part) & 0xFFFFFFFFFFFFFFFF]
+        values = [256, *part.encode()] if isinstance(part, str) else [int(part) & 0xFFFFFFFFFFFFFFFF]
         for value in values:
             key = _mix(key * np.uint64(31) + np.uint64(value) + _GAMMA)
     return key

@@ -1,0 +1,44 @@
+"""Learning-rate and margin schedules against the published recipe's formulas."""
+
+import math
+
+import pytest
+
+from wespk.training.schedules import learning_rate, margin
+
+
+def test_exponential_schedule_runs_from_first_to_last_rate():
+    assert learning_rate(0, 100, "exponential", 0.1, 5e-5) == pytest.approx(0.1)
+    assert learning_rate(100, 100, "exponential", 0.1, 5e-5) == pytest.approx(5e-5)
+    assert learning_rate(50, 100, "exponential", 0.1, 5e-5) == pytest.approx(math.sqrt(0.1 * 5e-5))
+
+
+def test_cosine_schedule_is_half_way_at_half_time():
+    assert learning_rate(0, 100, "cosine", 0.2, 0.0) == pytest.approx(0.2)
+    assert learning_rate(50, 100, "cosine", 0.2, 0.1) == pytest.approx(0.15)
+    assert learning_rate(100, 100, "cosine", 0.2, 0.1) == pytest.approx(0.1)
+
+
+def test_warm_up_is_linear_never_zero_and_ends():
+    rates = [learning_rate(s, 1000, "constant", 1.0, 0.0, 10) for s in range(12)]
+    assert rates == pytest.approx([*(s / 10 for s in range(1, 11)), 1.0, 1.0])
+
+
+def test_exponential_margin_follows_the_published_formula():
+    start, end, first, last = 20, 40, 0.0, 0.2
+    for step in (20, 25, 39):
+        k = step - start
+        expected = first + (last - first) * (1 - math.exp(k / (end - start) * math.log(1e-3 / (1 + 1e-6))))
+        assert margin(step, first, last, start, end) == pytest.approx(expected, abs=1e-6)
+    assert margin(19, first, last, start, end) == first
+    assert margin(40, first, last, start, end) == last
+
+
+def test_linear_margin_and_a_margin_without_a_ramp():
+    assert margin(30, 0.0, 0.2, 20, 40, "linear") == pytest.approx(0.1)
+    assert margin(0, 0.1, 0.5, 0, 0) == 0.5
+
+
+def test_an_unknown_schedule_is_refused():
+    with pytest.raises(ValueError, match="unknown schedule"):
+        learning_rate(0, 1, "step", 0.1, 0.01)
