@@ -1,0 +1,91 @@
+# shellcheck shell=bash
+# Command-line options for the shell scripts; to be sourced, and the arguments are those of the script that sources it:
+#
+#     stage=1
+#     exp=
+#     help_message="usage: bash run.sh [--option value ...]
+#       --stage N     first stage to run
+#       --exp DIR     experiment folder"
+#     . tools/parse_options.sh
+#
+# The options are the names that stand behind -- at the start of a line of $help_message; each needs a variable of that name
+# (dashes become underscores) that holds the default. Both "--name value" and "--name=value" are taken; of repeated options the
+# last one counts. Where the default is an integer or true/false, the value must be one too. A value that starts with -- must be
+# given as --name=value. Anything else stops the script with status 2; --help prints the text with the present defaults.
+
+_option_error() {
+  printf '%s: error: %s\n' "$(basename "$0")" "$1" >&2
+  exit 2
+}
+
+_option_help() {
+  local line name
+  while IFS= read -r line; do
+    name=
+    if [[ $line =~ ^\ *--([a-z0-9][a-z0-9-]*) ]]; then
+      name=${BASH_REMATCH[1]//-/_}
+    fi
+    if [ -n "$name" ] && [ -n "${!name-}" ]; then
+      line="$line (default: ${!name})"
+    fi
+    printf '%s\n' "$line"
+  done <<<"$help_message"
+}
+
+_option_unknown() { # stop, naming the known option closest to $1
+  local hint
+  # shellcheck disable=SC2086 # one word a name
+  hint=$(python3 -c '
+import difflib, sys
+found = difflib.get_close_matches(sys.argv[1], sys.argv[2:], n=1, cutoff=0.5)
+print(f"did you mean --{found[0]}?" if found else "--help lists all")' "$1" $_option_known) || hint="--help lists all"
+  _option_error "unknown option --$1 ($hint)"
+}
+
+_option_set() { # name (with dashes), value
+  local variable=${1//-/_} integer='^-?(0|[1-9][0-9]*)$' truth='^(true|false)$'
+  if [ -z "${!variable+set}" ]; then
+    _option_error "option --$1 is in the help text but the script has no variable $variable"
+  fi
+  if [[ ${!variable} =~ $integer && ! $2 =~ $integer ]]; then
+    _option_error "--$1 takes an integer, not '$2'"
+  fi
+  if [[ ${!variable} =~ $truth && ! $2 =~ $truth ]]; then
+    _option_error "--$1 takes true or false, not '$2'"
+  fi
+  printf -v "$variable" '%s' "$2"
+}
+
+_option_parse() {
+  local name
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --help | -h)
+        _option_help
+        exit 0
+        ;;
+      --?*) ;;
+      *) _option_error "unexpected word '$1'; options are given as --name value" ;;
+    esac
+    name=${1%%=*}
+    name=${name#--}
+    name=${name//_/-}
+    if [[ -z $name || $name == *[[:space:]]* || $_option_known != *" $name "* ]]; then
+      _option_unknown "$name"
+    fi
+    if [[ $1 == *=* ]]; then
+      _option_set "$name" "${1#*=}"
+      shift
+    elif [ $# -lt 2 ] || [[ $2 == --* ]]; then
+      _option_error "option --$name needs a value"
+    else
+      _option_set "$name" "$2"
+      shift 2
+    fi
+  done
+}
+
+_option_known=" $(sed -n 's/^ *--\([a-z0-9][a-z0-9-]*\).*/\1/p' <<<"$help_message" | tr '\n' ' ')"
+_option_parse "$@"
+unset -f _option_error _option_help _option_unknown _option_set _option_parse
+unset _option_known
