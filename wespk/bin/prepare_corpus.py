@@ -1,0 +1,55 @@
+"""Corpus folders -> data directories, trial lists, noise and impulse-response lists."""
+
+from wespk.utils.cli import main
+
+
+def prepare_corpus(
+    corpus: str,
+    out: str = "data",
+    voxceleb1: str = "",
+    voxceleb2: str = "",
+    train_sets: str = "",
+    lists: str = "",
+    trials: str = "",
+    musan: str = "",
+    rirs: str = "",
+    dev_speakers: int = 40,
+    seed: int = 42,
+    jobs: int = 8,
+):
+    """Find a corpus on disk and write OUT/{train,dev,eval}, OUT/musan and OUT/rirs, printing what was found.
+
+    Args:
+        corpus: name of the corpus: voxceleb
+        out: folder to write to
+        voxceleb1: VoxCeleb1's top folder
+        voxceleb2: VoxCeleb2's top folder
+        train_sets: training sets, comma-separated, of vox1_dev and vox2_dev; empty: one for each root given
+        lists: folder with the trial lists veri_test*.txt and list_test_*.txt; empty: the roots themselves
+        trials: lists to keep, comma-separated names or files; empty: all found that share no speaker with
+            training; none: no evaluation set
+        musan: MUSAN's top folder (noise, music, speech); empty: none
+        rirs: top folder of the room impulse responses; empty: none
+        dev_speakers: training speakers held out for OUT/dev and its trial list; 0: none
+        seed: seed of the held-out speakers and their trials
+        jobs: threads that read file headers
+    """
+    from wespk.corpora.musan import find_musan, write_musan
+    from wespk.corpora.prepare import prepare
+    from wespk.corpora.registry import find_corpus
+    from wespk.corpora.rirs import find_rirs, write_rirs
+
+    given = {"voxceleb1": voxceleb1, "voxceleb2": voxceleb2, "train_sets": train_sets, "lists": lists, "trials": trials}
+    noises = find_musan(musan) if musan else None
+    responses = find_rirs(rirs) if rirs else None
+    found = find_corpus(corpus, **{name: value for name, value in given.items() if value})
+    for line in found.notes:
+        print(line)
+    report = prepare(found, out, dev_speakers, seed, jobs)
+    report += write_musan(noises, f"{out}/musan", jobs) if noises else []
+    report += write_rirs(responses, f"{out}/rirs", jobs) if responses else []
+    print("\n".join(report))
+
+
+if __name__ == "__main__":
+    main(prepare_corpus)

@@ -1,0 +1,72 @@
+"""From a corpus found on disk to Kaldi data directories and trial lists."""
+
+import os
+from typing import NamedTuple
+
+from wespk.corpora import dev_split
+from wespk.corpora.audio_files import durations, wav_scp_value
+from wespk.io.tables import Trials, spk2utt_of, write_table, write_trials
+
+_TABLES = ("wav.scp", "utt2spk", "spk2utt", "utt2dur")
+
+
+class Size(NamedTuple):
+    """What a data directory holds."""
+
+    speakers: int
+    utterances: int
+    hours: float
+
+    def __str__(self):
+        return f"{self.speakers} speakers, {self.utterances} utterances, {self.hours:.2f} hours"
+
+
+def prepare(corpus, out, dev_speakers, seed, jobs=8):
+    """Write ``corpus`` (a ``Corpus``) under ``out``: train, dev (held-out training speakers) and eval.
+
+    Trial lists and tables of sets left by an earlier run and not written by this one are removed, so that no later
+    stage takes them for current. The same input gives the same bytes. Returns report lines, one an item written.
+    """
+    train, dev = dev_split.split(corpus.train, dev_speakers, seed)
+    dev_lists = {"dev": dev_split.make_trials(dev, seed)} if dev else {}
+    eval_lists = {item.name: (item.enroll, item.test, item.labels) for item in corpus.trials}
+    report = _write_set(os.path.join(out, "train"), train, {}, jobs)
+    report += _write_set(os.path.join(out, "dev"), dev, dev_lists, jobs)
+    report += _write_set(os.path.join(out, "eval"), corpus.eval, eval_lists, jobs)
+    return report
+
+
+def _write_set(folder, utterances, lists, jobs):
+    _remove_old(os.path.join(folder, "trials"), keep=lists)
+    if not utterances:
+        _remove_old(folder, keep=set(os.listdir(folder)) - set(_TABLES) if os.path.isdir(folder) else ())
+        return [f"{folder}: none"]
+    report = [f"{folder}: {write_data_dir(folder, utterances, jobs)}"]
+    for name in sorted(lists):
+        enroll, test, labels = lists[name]
+        write_trials(os.path.join(folder, "trials", name), Trials(enroll, test, labels))
+        repeated = len(labels) - len(set(zip(enroll, test)))
+        text = f"{folder}/trials/{name}: {len(labels)} trials, {int((labels == 1).sum())} targets"
+        report.append(text + (f", {repeated} repeated" if repeated else ""))
+    return report
+
+
+def write_data_dir(folder, utterances, jobs=8):
+    """Write wav.scp, utt2spk, spk2utt and utt2dur (seconds) of {id: Utterance}; returns its ``Size``."""
+    seconds = durations({i: u.path for i, u in utterances.items()}, jobs)
+    utt2spk = {i: u.speaker for i, u in utterances.items()}
+    spk2utt = spk2utt_of(utt2spk)
+    write_table(os.path.join(folder, "wav.scp"), {i: wav_scp_value(u.path) for i, u in utterances.items()})
+    write_table(os.path.join(folder, "utt2spk"), utt2spk)
+    write_table(os.path.join(folder, "spk2utt"), {speaker: " ".join(ids) for speaker, ids in spk2utt.items()})
+    write_table(os.path.join(folder, "utt2dur"), {i: f"{value:.10g}" for i, value in seconds.items()})
+    return Size(len(spk2utt), len(utterances), sum(seconds.values()) / 3600)
+
+
+def _remove_old(folder, keep):
+    """Remove the plain files of ``folder`` that are not named in ``keep``."""
+    if os.path.isdir(folder):
+        for name in os.listdir(folder):
+            path = os.path.join(folder, name)
+            if name not in keep and os.path.isfile(path):
+                os.unlink(path)

@@ -1,0 +1,118 @@
+"""VoxCeleb's trial lists: finding, reading and naming them.
+
+The published lists have lines ``1 id10270/x6uYqmx31kE/00001.wav id10270/8jEAjG6SegY/00008.wav`` (1 = same speaker). A
+list given by its path may also be in Kaldi's form, ``a b target|nontarget``. Neither form needs to name the suffix
+that the files on disk have.
+"""
+
+import glob
+import os
+import re
+
+import numpy as np
+
+from wespk.corpora.registry import TrialList
+from wespk.io.tables import read_text
+from wespk.utils.errors import InputError
+from wespk.utils.registry import nearest
+
+# file name -> (name, number of trials), as published; another file under such a name keeps its own name
+PUBLISHED_LISTS = {
+    "veri_test.txt": ("vox1_O", 37720),
+    "veri_test2.txt": ("vox1_O_cleaned", 37611),
+    "list_test_all.txt": ("vox1_E", 581480),
+    "list_test_all2.txt": ("vox1_E_cleaned", 579818),
+    "list_test_hard.txt": ("vox1_H", 552536),
+    "list_test_hard2.txt": ("vox1_H_cleaned", 550894),
+}
+PATTERNS = ("veri_test*.txt", "list_test_*.txt")
+O_LIST = re.compile(r"veri_test.*\.txt")
+_LABELS = {"1": 1, "0": 0, "target": 1, "nontarget": 0}
+_KALDI_ID = re.compile(r"id\d{5,}-\S+-[^\s-]+")
+
+
+def utterance_id(file):
+    """``[...]/id10270/x6uYqmx31kE/00001.wav`` (or the id itself) -> ``id10270-x6uYqmx31kE-00001``; None if it is neither."""
+    parts = file.split("/")
+    if len(parts) >= 3:
+        file = "-".join((*parts[-3:-1], os.path.splitext(parts[-1])[0]))
+    return file if _KALDI_ID.fullmatch(file) else None
+
+
+def read_list(path):
+    """Read a trial list in either form into a ``TrialList`` with Kaldi ids.
+
+    CRLF line ends, a byte-order mark, a missing last newline and blank lines at the end do no harm. Raises ``InputError`` with path:line
+    for anything else that is not a trial, and where a label contradicts the speakers named.
+    """
+    lines = read_text(path).lstrip("\ufeff").rstrip().split("\n")
+    known, enroll, test, labels = {}, [], [], []
+    for number, line in enumerate(lines, 1):
+        label, first, second = _fields(line, f"{path}:{number}")
+        for side, file in ((enroll, first), (test, second)):
+            if file not in known:
+                known[file] = utterance_id(file)
+            if known[file] is None:
+                raise InputError(f"{path}:{number}: '{file}' is not of the form idNNNNN/SESSION/NNNNN.wav")
+            side.append(known[file])
+        same = enroll[-1].split("-", 1)[0] == test[-1].split("-", 1)[0]
+        if same != (label == 1):
+            raise InputError(f"{path}:{number}: the label says {'one speaker' if label else 'two speakers'}, the files do not")
+        labels.append(label)
+    return TrialList(_name(path, len(labels)), str(path), enroll, test, np.array(labels, dtype=np.int8))
+
+
+def _fields(line, where):
+    fields = line.split()
+    if len(fields) == 3 and fields[0] in ("0", "1"):
+        return _LABELS[fields[0]], fields[1], fields[2]
+    if len(fields) == 3 and fields[2] in ("target", "nontarget"):
+        return _LABELS[fields[2]], fields[0], fields[1]
+    raise InputError(f"{where}: '{line.strip()[:80]}' is no trial; expected '0|1 FILE FILE' or 'ID ID target|nontarget'")
+
+
+def _name(path, num_trials):
+    file = os.path.basename(path)
+    name, published = PUBLISHED_LISTS.get(file, (None, None))
+    return name if num_trials == published else os.path.splitext(file)[0]
+
+
+def find_lists(folders):
+    """All lists lying in ``folders`` (not below) under VoxCeleb's names, read; one that lies in two of them counts once."""
+    found = {}
+    for folder in folders:
+        paths = sorted({p for pattern in PATTERNS for p in glob.glob(os.path.join(glob.escape(folder), pattern))})
+        for trial_list in map(read_list, paths):
+            other = found.setdefault(trial_list.name, trial_list)
+            if (other.enroll, other.test) != (trial_list.enroll, trial_list.test):
+                raise InputError(
+                    f"{other.source} and {trial_list.source} are different lists of one name; say which folder with --lists"
+                )
+    return list(found.values())
+
+
+def pick_lists(found, names, folders):
+    """Of the lists found, those that ``names`` asks for: comma-separated names, file names or paths of lists.
+
+    Empty: all, and none is an error; "none": none. Raises ``InputError`` for a name that is neither found nor a file.
+    """
+    if names == "none":
+        return []
+    where = ", ".join(folders)
+    if not names:
+        if not found:
+            raise InputError(
+                f"no trial list ({', '.join(PATTERNS)}) in {where}; name their folder with --lists, or give --trials "
+                "none to train without evaluation"
+            )
+        return found
+    by_name = {key: item for item in found for key in (os.path.basename(item.source), item.name)}
+    picked = {}
+    for name in filter(None, (word.strip() for word in names.split(","))):
+        if name not in by_name and not os.path.isfile(name):
+            known = ", ".join(item.name for item in found) or "none"
+            raise InputError(f"--trials: no list '{name}'{nearest(name, by_name)} in {where} (found: {known}), nor such a file")
+        item = by_name[name] if name in by_name else read_list(os.path.abspath(name))
+        if picked.setdefault(item.name, item).source != item.source:
+            raise InputError(f"--trials: {picked[item.name].source} and {item.source} have one name; rename one")
+    return list(picked.values())

@@ -1,0 +1,88 @@
+"""The length of an AAC recording in an MP4 container (.m4a), from its header alone.
+
+Starting a decoder takes some 50 ms a file, a day for the million files of VoxCeleb2; this takes three small reads.
+Boxes as in ISO/IEC 14496-12: moov/trak/mdia/mdhd holds the time scale and length of the track.
+"""
+
+import os
+import struct
+
+from wespk.utils.errors import InputError
+
+_MAX_HEADER = 64 << 20  # bytes of a moov box worth reading; an hour of AAC needs about 1 MB
+
+
+def _boxes(data, start, end):
+    """(type, body start, body end) of the boxes in data[start:end]."""
+    while start + 8 <= end:
+        size, kind = struct.unpack_from(">I4s", data, start)
+        head = 8
+        if size == 1:
+            size, head = struct.unpack_from(">Q", data, start + 8)[0], 16
+        elif size == 0:
+            size = end - start
+        if size < head or start + size > end:
+            return
+        yield kind, start + head, start + size
+        start += size
+
+
+def _child(data, span, kind):
+    return next(((a, b) for name, a, b in _boxes(data, *span) if name == kind), None)
+
+
+def _read_moov(file, size):
+    """The body of the file's moov box, or None."""
+    position = 0
+    while position + 8 <= size:
+        file.seek(position)
+        head = file.read(16)
+        length, kind = struct.unpack_from(">I4s", head)
+        skip = 8
+        if length == 1 and len(head) == 16:
+            length, skip = struct.unpack_from(">Q", head, 8)[0], 16
+        elif length == 0:
+            length = size - position
+        if length < skip or position + length > size:
+            return None
+        if kind == b"moov":
+            if length > _MAX_HEADER:
+                return None
+            file.seek(position + skip)
+            return file.read(length - skip)
+        position += length
+    return None
+
+
+def _sound_track(moov):
+    """The span of the mdia box of the first audio track, or None."""
+    for kind, start, end in _boxes(moov, 0, len(moov)):
+        mdia = _child(moov, (start, end), b"mdia") if kind == b"trak" else None
+        handler = _child(moov, mdia, b"hdlr") if mdia else None
+        if handler and moov[handler[0] + 8 : handler[0] + 12] == b"soun":
+            return mdia
+    return None
+
+
+def m4a_info(path):
+    """(num_samples, sample_rate) of an .m4a file as its header states them.
+
+    The count includes the encoder's start-up samples, which decoders drop: up to about 0.13 s more than what decoding
+    yields. Raises ``InputError`` naming the file when it is empty, cut short or not MP4.
+    """
+    try:
+        with open(path, "rb") as file:
+            moov = _read_moov(file, os.fstat(file.fileno()).st_size)
+        mdia = _sound_track(moov) if moov is not None else None
+        header = _child(moov, mdia, b"mdhd") if mdia else None
+        if header is None:
+            raise ValueError
+        wide = moov[header[0]] == 1  # version 1 has 64-bit times
+        rate, length = struct.unpack_from(">IQ" if wide else ">II", moov, header[0] + (20 if wide else 12))
+        if not rate or not length:
+            raise ValueError
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (ValueError, struct.error, IndexError):
+        raise InputError(f"{path}: no AAC track of a stated length in it (empty, cut short or not MP4); fetch it again") from None
+    return length, rate
