@@ -1,0 +1,24 @@
+"""Training losses: embeddings (B, D) and labels (B,) in, a scalar out; found by name, one loss a file."""
+
+import importlib
+import pkgutil
+
+from wespk.utils.registry import Registry
+
+LOSSES = Registry("loss")
+
+
+def load_all():
+    """Import every file of this package, so that each has entered its names in ``LOSSES``; returns ``LOSSES``."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    return LOSSES
+
+
+def build_loss(conf, embed_dim, num_classes):
+    """Build the loss that ``conf`` describes: ``{"name": "aam_softmax", "scale": 32, "margin": 0.2}``.
+
+    The other keys are the constructor's arguments. Raises ``InputError`` for an unknown name or option and for a
+    value out of range.
+    """
+    return load_all().build(conf, embed_dim=embed_dim, num_classes=num_classes)

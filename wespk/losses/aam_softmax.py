@@ -1,0 +1,42 @@
+"""Additive-angular-margin softmax (ArcFace): Deng et al. 2019, arXiv 1801.07698."""
+
+import math
+
+import torch
+
+from wespk.losses import LOSSES
+from wespk.losses.am_softmax import MarginSoftmax
+from wespk.losses.base import safe_sine
+
+
+def add_angle(cosine, margin, easy_margin=False):
+    """cos(theta + margin) for cos(theta) of any shape, margin in radians within [0, pi].
+
+    Where theta + margin would pass pi, so that the cosine would rise again, cos(theta) - (1 + cos(pi - margin)) takes
+    over: -1 at theta = pi - margin, as on the other side, and falling on. With ``easy_margin`` there is no margin
+    beyond 90 degrees instead.
+    """
+    if margin == 0:
+        return cosine
+    moved = cosine * math.cos(margin) - safe_sine(cosine) * math.sin(margin)
+    if easy_margin:
+        return torch.where(cosine > 0, moved, cosine)
+    limit = math.cos(math.pi - margin)
+    return torch.where(cosine > limit, moved, cosine - (1.0 + limit))
+
+
+@LOSSES.register("aam_softmax")
+class AAMSoftmax(MarginSoftmax):
+    """The target's cosine is lowered to cos(theta + margin), margin in radians.
+
+    scale: inverse temperature; easy_margin: see ``add_angle``.
+    """
+
+    max_margin = math.pi
+
+    def __init__(self, embed_dim, num_classes, scale=32.0, margin=0.2, easy_margin=False):
+        super().__init__(embed_dim, num_classes, scale, margin)
+        self.easy_margin = bool(easy_margin)
+
+    def penalised(self, target):
+        return add_angle(target, self.margin, self.easy_margin)
