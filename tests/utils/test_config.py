@@ -66,6 +66,7 @@ def test_another_model_name_drops_the_options_of_the_first(conf_file):
     ("copies: {speeds: [1.0]}", "other than 1.0"),
     ("train: 3", "section 'train' must hold"),
     ("train: {average: 5, keep: 3}", "train.keep (3) must be at least"),
+    ("loss: {name: aam_softmax, margin: 0.3}", "set margin.initial, margin.final"),
     ("augment: {prob: 0.6}", "set data.input=waves"),
     ("data: {input: waves}\ncopies: {speeds: [0.9]}", "use the section 'augment'"),
     ("seed: 1\nseed: 2", "conf.yaml:2: key 'seed' is given twice"),
@@ -79,7 +80,7 @@ def test_a_wrong_file_is_refused_by_name(conf_file, text, says):
     with pytest.raises(InputError) as error:
         config.load(path)
     assert says in str(error.value)
-    if "takes [least" not in says and "augment" not in text and "copies" not in text and "keep" not in text:
+    if "takes [least" not in says and "augment" not in text and "copies" not in text and "keep" not in text and "margin" not in text:
         assert "conf.yaml" in str(error.value)
 
 

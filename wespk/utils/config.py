@@ -203,6 +203,9 @@ def _check_across(conf):
     if conf["train"]["keep"] < conf["train"]["average"]:
         raise InputError(f"train.keep ({conf['train']['keep']}) must be at least train.average "
                          f"({conf['train']['average']}), or stage 4 has too few checkpoints")
+    if "margin" in conf["loss"]:
+        raise InputError("loss.margin: the margin follows the section 'margin'; set margin.initial, margin.final and the "
+                         "epochs between which it grows (a constant one: start_epoch = end_epoch = 0)")
     if conf["margin"]["end_epoch"] < conf["margin"]["start_epoch"]:
         raise InputError("margin.end_epoch lies before margin.start_epoch")
     if conf["data"]["input"] == "feats" and (conf["augment"]["speeds"] or conf["augment"]["prob"] > 0):

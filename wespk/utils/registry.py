@@ -42,7 +42,7 @@ class Registry:
         """The registered names, sorted."""
         return sorted(self._factories)
 
-    def check(self, conf, given=()):
+    def check(self, conf, /, given=()):
         """Raise ``InputError`` unless ``conf`` names a registered factory and only options it takes.
 
         ``given`` are the argument names that the caller will supply itself.
@@ -60,7 +60,7 @@ class Registry:
             if p.default is p.empty and p.name in takes and p.name not in conf:
                 raise InputError(f"{self.kind} '{name}' needs the option '{p.name}'")
 
-    def build(self, conf, **given):
+    def build(self, conf, /, **given):
         """Call the factory named by ``conf["name"]`` with the rest of ``conf`` and ``given`` as keywords."""
         self.check(conf, given)
         factory, fixed = self._factories[conf["name"]]

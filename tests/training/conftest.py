@@ -1,0 +1,64 @@
+"""A training set held in memory, small enough to train a network on in a second."""
+
+import numpy as np
+import pytest
+import torch
+
+from wespk.training.experiment import Experiment
+from wespk.training.objectives import build_objective
+from wespk.training.trainer import Trainer
+from wespk.utils import config
+from wespk.utils.log import get_logger
+from wespk.utils.seed import seed_everything, uniform
+
+SMALL = ("model.name=xvector model.feat_dim=8 model.embed_dim=12 model.hidden=16 model.stats=32 train.num_epochs=3 train.batch_size=8 "
+         "optimizer.lr=0.05 schedule.warmup_epochs=1 margin.start_epoch=1 margin.end_epoch=2 data.chunk_frames=30 "
+         "runtime.log_every=2 runtime.num_workers=0 train.keep=3 train.average=2 runtime.save_every=2")
+
+
+class MemorySource:
+    """Random utterances with a speaker-dependent mean; crops are functions of (seed, epoch, item) as in real sources."""
+
+    def __init__(self, speakers=4, utterances=6, frames=60, dim=8):
+        rng = np.random.default_rng(0)
+        self.speakers = [f"s{i}" for i in range(speakers)]
+        self.labels = np.repeat(np.arange(speakers), utterances)
+        centres = rng.normal(size=(speakers, 1, dim)) * np.sin(np.arange(frames))[:, None]
+        self.feats = (centres[self.labels] + 0.3 * rng.normal(size=(len(self.labels), frames, dim))).astype(np.float32)
+        self.fetched, self.poison = [], None
+
+    def identity(self):
+        return [f"{i} {s}" for i, s in enumerate(self.labels)]
+
+    def describe(self, items):
+        return " ".join(f"utt{int(i)}" for i in items)
+
+    def summary(self):
+        return "in memory"
+
+    def fetch(self, epoch, items):
+        self.fetched.append((epoch, list(items)))
+        starts = (uniform(items, 1, epoch, "crop") * 30).astype(int)
+        chunks = np.stack([self.feats[i, s:s + 30] for i, s in zip(items, starts)])
+        if self.poison in items:
+            chunks = chunks * np.nan
+        return {"feats": torch.from_numpy(chunks)}, self.labels[items]
+
+    def finish(self, batch, device):
+        return batch.inputs["feats"].to(device)
+
+
+@pytest.fixture
+def make_trainer(tmp_path):
+    """Factory: (folder name, further --set words, source, validate) -> Trainer on the CPU, begun in tmp_path/name."""
+
+    def make(name="exp", sets="", source=None, validate=None):
+        conf = config.load(sets=f"{SMALL} {sets}")
+        source = source or MemorySource()
+        experiment = Experiment(tmp_path / name)
+        seed_everything(conf["seed"], "init")
+        objective = build_objective(conf, len(source.speakers))
+        experiment.begin(conf, {})
+        return Trainer(conf, experiment, source, objective, torch.device("cpu"), get_logger(), validate)
+
+    return make
