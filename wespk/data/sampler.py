@@ -1,7 +1,5 @@
 """Which utterances make up which batch, as a function of (seed, epoch, step): nothing to carry from step to step."""
 
-import numpy as np
-
 from wespk.utils.errors import InputError
 from wespk.utils.seed import generator
 

@@ -42,7 +42,7 @@ def load(path, device="cpu"):
         raise InputError(f"no such checkpoint: {path}")
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # torch raises half a dozen kinds for a damaged file
+    except Exception as error:  # noqa: BLE001 torch raises half a dozen kinds for a damaged file
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise InputError(f"{path} is not a whole checkpoint ({reason}); delete it, and an earlier one will be used") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:

@@ -52,7 +52,7 @@ def train(conf, exp, train_data, dev_data, device="auto", musan=None, rirs=None)
     ``data.input: waves``. Resumes by itself. Returns True when the last epoch is done, False when a signal stopped it.
     """
     device = pick_device(device)
-    rank, world, local = dist.init(device.type)
+    _, world, local = dist.init(device.type)
     if device.type == "cuda":
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)

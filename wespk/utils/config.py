@@ -7,6 +7,7 @@ type, choices and range.
 """
 
 import copy
+import math
 import re
 import shlex
 import subprocess
@@ -107,7 +108,7 @@ def _check_value(where, value, rule):
             refuse()
     elif rule.split()[0] in _NUMBER:
         kind, *limit = rule.split()
-        if isinstance(value, bool) or not isinstance(value, _NUMBER[kind]) or value != value:
+        if isinstance(value, bool) or not isinstance(value, _NUMBER[kind]) or math.isnan(value):
             refuse()
         if limit and ".." in limit[0]:
             low, high = (float(x) for x in limit[0].split(".."))
@@ -192,9 +193,9 @@ def _check_across(conf):
     """Rules that tie two options together."""
     for section in ("copies", "augment"):
         for key, pair in conf[section].items():
-            if key.endswith("_snr") or key == "babble_speakers":
-                if len(pair) != 2 or pair[0] > pair[1]:
-                    raise InputError(f"{section}.{key} takes [least, most], not {pair}")
+            is_range = key.endswith("_snr") or key == "babble_speakers"
+            if is_range and (len(pair) != 2 or pair[0] > pair[1]):
+                raise InputError(f"{section}.{key} takes [least, most], not {pair}")
         if 1.0 in conf[section]["speeds"] or len(set(conf[section]["speeds"])) != len(conf[section]["speeds"]):
             raise InputError(f"{section}.speeds lists factors other than 1.0, each once, not {conf[section]['speeds']}")
     if conf["train"]["accumulate"] > conf["train"]["batch_size"]:
@@ -250,7 +251,7 @@ def difference(old, new, prefix=""):
 def _git_revision():
     try:
         run = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=ROOT,
-                             capture_output=True, text=True, timeout=10)
+                             capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return run.stdout.strip() if run.returncode == 0 else "unknown"

@@ -11,8 +11,8 @@ def init(device_type):
 
     nccl on cuda, gloo elsewhere. Returns (rank, world size, local rank).
     """
-    world = int(os.environ.get("WORLD_SIZE", 1))
-    local = int(os.environ.get("LOCAL_RANK", 0))
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
     return rank(), world_size(), local
