@@ -1,0 +1,179 @@
+"""Kaldi archives: writing arks with their scp, reading single objects, sets of vectors, and merging scp files.
+
+Own code reads and writes every binary form. kaldiio serves only text arks and integer vectors, and is imported when one
+is met. Random chunks for training are read by ``wespk.io.frames``.
+"""
+
+import io
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from wespk.io.ark_format import MARK, Malformed, decode, map_file, parse_header, split_spec
+from wespk.io.atomic import open_atomic
+from wespk.io.compression import METHODS, SPEECH_FEATURE, compress
+from wespk.io.pipes import is_pipe, pipe_output
+from wespk.io.tables import check_key, read_table, write_table
+from wespk.utils.errors import InputError
+
+
+class ArkWriter:
+    """Write matrices and vectors to an ark, and their places to an scp; a context manager.
+
+    Both files appear when the block ends well, the ark first, and not at all otherwise. The scp holds the ark's
+    absolute path. ``compress`` is False (float32), a Kaldi compression method 1..7 (see ``wespk.io.compression``) or
+    True (2, for speech features); vectors are always float32.
+
+    >>> with ArkWriter("feats.ark", "feats.scp", compress=2) as ark:  # doctest: +SKIP
+    ...     ark.write("utterance", features)
+    """
+
+    def __init__(self, ark_path, scp_path, compress=False):
+        self.method = SPEECH_FEATURE if compress is True else int(compress)
+        if self.method and self.method not in METHODS:
+            raise InputError(f"compress is {compress}; it must be 0 (plain float32) or a Kaldi method 1 to 7")
+        self.ark_path, self.scp_path = Path(os.path.abspath(ark_path)), Path(scp_path)
+        self._places = {}
+        self._stack = ExitStack()
+        self._position = 0
+
+    def __enter__(self):
+        self._file = self._stack.enter_context(open_atomic(self.ark_path, "wb"))
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if kind is None:
+            # an old scp must not point into the new ark, should we be killed between the two renames
+            self.scp_path.unlink(missing_ok=True)
+        self._stack.__exit__(kind, error, trace)
+        if kind is None:
+            write_table(self.scp_path, self._places)
+
+    def write(self, key, array):
+        """Append a matrix (T, F) or a vector (D,), any float dtype, stored as float32 or compressed.
+
+        Raises ``InputError`` naming the key if it was written before, or if the array is empty or not finite.
+        """
+        check_key(key, self.ark_path)
+        if key in self._places:
+            raise InputError(f"{self.ark_path}: '{key}' is written twice; ids must be unique")
+        array = np.asarray(array, dtype=np.float32)
+        if array.ndim not in (1, 2) or array.size == 0:
+            raise InputError(f"'{key}': shape {array.shape} cannot be stored; a non-empty matrix or vector is needed")
+        if not np.isfinite(array).all():
+            raise InputError(f"'{key}' holds NaN or infinite values; look at its audio (not written to {self.ark_path})")
+        mark = key.encode() + b" "
+        body = MARK + self._body(array)
+        self._file.write(mark)
+        self._file.write(body)
+        self._places[key] = f"{self.ark_path}:{self._position + len(mark)}"
+        self._position += len(mark) + len(body)
+
+    def _body(self, array):
+        if array.ndim == 2 and self.method:
+            return compress(array, self.method)
+        token = b"FM " if array.ndim == 2 else b"FV "
+        sizes = b"".join(b"\4" + int(size).to_bytes(4, "little") for size in array.shape)
+        return token + sizes + np.ascontiguousarray(array, dtype="<f4").tobytes()
+
+
+def read_array(spec, key=None):
+    """Read one object of an scp: ``path:offset``, ``path`` of a single-object file, or ``command |``.
+
+    Returns a float32 matrix (rows, cols) or vector (rows,), writable. Raises ``InputError`` that names ``key`` (if
+    given) and the ark for a missing or truncated file, an offset past the end, or a header that is none.
+    """
+    path, position = split_spec(spec)
+    return _read_at(_open(path, key), position, spec, key)
+
+
+def _open(path, key):
+    try:
+        return pipe_output(path) if is_pipe(path) else map_file(path)
+    except InputError as error:
+        raise InputError(f"'{key}': {error}" if key else str(error)) from None
+
+
+def _read_at(buffer, position, spec, key):
+    try:
+        first = buffer[position : position + 3]
+        if first[:1].strip() in (b"", b"[") and first or first == MARK + b"\4":
+            return _read_with_kaldiio(buffer[position:])
+        return decode(buffer, parse_header(buffer, position))
+    except Malformed as error:
+        raise InputError(f"{_name(spec, key)}: {error}; write the ark again") from None
+
+
+def _name(spec, key):
+    return f"'{key}' in {spec}" if key else spec
+
+
+def _read_with_kaldiio(data):
+    """Read a text matrix or vector, or a binary integer vector."""
+    from kaldiio.matio import read_kaldi
+
+    try:
+        return np.array(read_kaldi(io.BytesIO(data)), dtype=np.float32)
+    except (ValueError, AssertionError, RuntimeError, EOFError) as error:
+        raise Malformed(f"not a readable text matrix or vector ({error})") from None
+
+
+def read_scp(path):
+    """Read an scp: dict key -> spec, in the file's order (see ``wespk.io.tables.read_table``)."""
+    return read_table(path)
+
+
+def read_vectors(scp, keys=None):
+    """Read vectors of one dimension: (list of keys, (N, D) float32), in the order of ``keys`` or of the scp.
+
+    ``scp`` is a path or a dict key -> spec. Arks are read front to back whatever the order. Raises ``InputError`` for a
+    key that the scp lacks, an object that is no vector, or dimensions that differ.
+    """
+    table = scp if isinstance(scp, dict) else read_scp(scp)
+    name = "the table" if isinstance(scp, dict) else scp
+    keys = list(table) if keys is None else list(keys)
+    for key in keys:
+        if key not in table:
+            raise InputError(f"{name}: has no '{key}'; extract it, or take it from the list that asks for it")
+    if not keys:
+        raise InputError(f"{name}: no vectors to read; the list is empty")
+    vectors = opened = buffer = None
+    for path, position, row in sorted((*split_spec(table[key]), row) for row, key in enumerate(keys)):
+        key = keys[row]
+        if path != opened:
+            opened, buffer = path, _open(path, key)
+        vector = _read_at(buffer, position, table[key], key)
+        if vectors is None:
+            vectors, like = np.empty((len(keys), vector.size), dtype=np.float32), key
+        if vector.ndim != 1 or vector.size != vectors.shape[1]:
+            raise InputError(
+                f"{_name(table[key], key)}: shape {vector.shape}, but '{like}' is a vector of {vectors.shape[1]}; "
+                "embeddings of one set come from one model"
+            )
+        vectors[row] = vector
+    return keys, vectors
+
+
+def merge_scp(parts, out, expected_keys):
+    """Merge the scp (or other table) files of parallel jobs into one sorted table; returns its number of lines.
+
+    Raises ``InputError`` naming the first key that two parts hold, that is missing, or that nobody asked for; ``out`` is
+    then left as it was.
+    """
+    merged, origin = {}, {}
+    for part in parts:
+        for key, value in read_table(part).items():
+            if key in merged:
+                raise InputError(f"{part}: '{key}' is also in {origin[key]}; two jobs did it, rerun the stage")
+            merged[key], origin[key] = value, part
+    expected = set(expected_keys)
+    missing, extra = expected - merged.keys(), merged.keys() - expected
+    for keys, what in ((missing, "is missing from"), (extra, "was not asked for, but is in")):
+        if keys:
+            raise InputError(
+                f"{out}: '{min(keys)}' {what} the jobs' output ({len(keys)} such); look at the jobs' logs and rerun the stage"
+            )
+    write_table(out, merged)
+    return len(merged)
