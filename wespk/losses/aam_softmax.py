@@ -6,7 +6,7 @@ import torch
 
 from wespk.losses import LOSSES
 from wespk.losses.am_softmax import MarginSoftmax
-from wespk.losses.base import safe_sine
+from wespk.losses.base import check_flag, safe_sine
 
 
 def add_angle(cosine, margin, easy_margin=False):
@@ -29,14 +29,14 @@ def add_angle(cosine, margin, easy_margin=False):
 class AAMSoftmax(MarginSoftmax):
     """The target's cosine is lowered to cos(theta + margin), margin in radians.
 
-    scale: inverse temperature; easy_margin: see ``add_angle``.
+    easy_margin: see ``add_angle``; other options: see ``MarginSoftmax``.
     """
 
     max_margin = math.pi
 
-    def __init__(self, embed_dim, num_classes, scale=32.0, margin=0.2, easy_margin=False):
-        super().__init__(embed_dim, num_classes, scale, margin)
-        self.easy_margin = bool(easy_margin)
+    def __init__(self, embed_dim, num_classes, scale=32.0, margin=0.2, easy_margin=False, block_size=0):
+        super().__init__(embed_dim, num_classes, scale, margin, block_size)
+        self.easy_margin = check_flag("easy_margin", easy_margin)
 
     def penalised(self, target):
         return add_angle(target, self.margin, self.easy_margin)

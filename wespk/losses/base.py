@@ -1,4 +1,4 @@
-"""What the classification heads share: class weights, float32 cosines, margins, label checks, accuracy."""
+"""What losses share: checked input, float32 whatever autocast says, class weights, margins, accuracy."""
 
 import math
 
@@ -11,22 +11,40 @@ from wespk.utils.precision import at_least_float32
 
 
 def check_number(name, value, low, high=math.inf, strict=False):
-    """Return ``value`` as a float if it lies in [low, high] (``strict``: above ``low``); else raise ``InputError``."""
+    """Return ``value`` if it is a finite number in [low, high] (``strict``: in the open interval).
+
+    Raises ``InputError`` naming the option otherwise.
+    """
     number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
-    if not (low < number if strict else low <= number) or not number <= high or math.isinf(number):
-        sign = ">" if strict else ">="
-        bound = f" and <= {high:g}" if high < math.inf else ""
-        raise InputError(f"loss option {name} must be a number {sign} {low:g}{bound}, not {value!r}")
-    return number
+    inside = low < number < high if strict else low <= number <= high
+    if not inside or math.isinf(number):
+        low_sign, high_sign = (">", "<") if strict else (">=", "<=")
+        bound = f" and {high_sign} {high:g}" if high < math.inf else ""
+        raise InputError(f"loss option {name} must be a number {low_sign} {low:g}{bound}, not {value!r}")
+    return value
+
+
+def check_count(name, value, low):
+    """Return ``value`` if it is an integer >= ``low``; else raise ``InputError`` naming the option."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise InputError(f"loss option {name} must be an integer >= {low}, not {value!r}")
+    return value
+
+
+def check_flag(name, value):
+    """Return ``value`` if it is a bool; else raise ``InputError`` naming the option."""
+    if not isinstance(value, bool):
+        raise InputError(f"loss option {name} must be true or false, not {value!r}")
+    return value
 
 
 def safe_sine(cosine):
     """sin(theta) >= 0 for cosines in [-1, 1], with a finite gradient at both ends.
 
-    sqrt(1 - c^2) has an infinite derivative at |c| = 1, and rounding can bring c slightly beyond; below 1e-7 the
-    argument is held, so that the derivative is at most 3163 and 0 at the ends.
+    sqrt(1 - c^2) has an infinite derivative at |c| = 1, and rounding can bring |c| slightly beyond 1. Below the
+    dtype's epsilon the argument is held, which leaves the derivative finite, and 0 at the ends.
     """
-    return (1.0 - cosine * cosine).clamp(min=1e-7).sqrt()
+    return (1.0 - cosine * cosine).clamp(min=torch.finfo(cosine.dtype).eps).sqrt()
 
 
 class Loss(nn.Module):
@@ -38,7 +56,7 @@ class Loss(nn.Module):
     On the CPU labels are checked at every call; on a GPU, where looking at them waits for all queued work, at the
     first call only.
 
-    ``has_margin`` tells whether ``set_margin`` exists, so that the margin schedule applies.
+    ``has_margin`` tells whether the loss has a margin that a schedule may move.
     """
 
     has_margin = False
@@ -50,12 +68,17 @@ class Loss(nn.Module):
         self.stats = {}
         self._labels_seen = False
 
-    def forward(self, embeddings, labels):
-        """embeddings: (B, D) floats; labels: (B,) int64 in [0, num_classes). Returns a 0-dim loss, float32 or wider.
+    def set_margin(self, margin):
+        """Use this margin from now on. A loss without one takes 0 alone and raises ``InputError`` otherwise."""
+        if margin != 0:
+            raise InputError(f"loss {type(self).__name__} has no margin to set: it must be 0, not {margin!r}")
 
-        Raises ``InputError`` for shapes that do not fit and labels out of range.
+    def forward(self, embeddings, labels):
+        """embeddings: (B, D) floats; labels: (B,) int64. Returns a 0-dim loss, float32 or wider.
+
+        Raises ``InputError`` for shapes that do not fit and labels that the loss cannot use.
         """
-        if embeddings.dim() != 2 or (self.embed_dim is not None and embeddings.shape[1] != self.embed_dim):
+        if embeddings.dim() != 2 or embeddings.shape[1] != self.embed_dim:
             raise InputError(f"the loss takes embeddings (batch, {self.embed_dim}), not {tuple(embeddings.shape)}")
         if labels.shape != embeddings.shape[:1] or labels.is_floating_point():
             raise InputError(f"the loss takes {len(embeddings)} integer labels, one an embedding, not {labels.dtype} "
@@ -77,34 +100,42 @@ class Loss(nn.Module):
         """The loss, of checked input in float32 (or float64, if the embeddings are)."""
         raise NotImplementedError
 
+    def set_accuracy(self, best, labels):
+        """Put the share of rows where ``best`` (B,) is the label into ``stats``."""
+        self.stats = {"accuracy": (best == labels).float().mean().detach()}
+
 
 class ClassHead(Loss):
-    """Base of the losses with one weight vector a class and a margin.
+    """Base of the losses with weight vectors for the classes.
 
     ``weight`` (num_classes, embed_dim) starts from Xavier's uniform distribution. ``margin`` is a plain number, a
     function of the training step that the trainer sets; it is no part of the state dict.
     """
 
-    has_margin = True
-    max_margin = math.inf
-
-    def __init__(self, embed_dim, num_classes, margin=0.0):
+    def __init__(self, embed_dim, num_classes):
+        check_count("embed_dim", embed_dim, 1)
         if num_classes < 2:
             raise InputError(f"a classification loss needs at least two classes, not {num_classes}")
         super().__init__(embed_dim, num_classes)
         self.weight = nn.Parameter(torch.empty(num_classes, embed_dim))
         nn.init.xavier_uniform_(self.weight)
+
+
+class MarginHead(ClassHead):
+    """A class head with a margin that lies in [0, max_margin], in the unit of the loss."""
+
+    has_margin = True
+    max_margin = math.inf
+
+    def __init__(self, embed_dim, num_classes, margin):
+        super().__init__(embed_dim, num_classes)
         self.set_margin(margin)
 
     def set_margin(self, margin):
-        """Use this margin from now on; its unit is the loss's. Raises ``InputError`` out of [0, max_margin]."""
+        """Use this margin from now on. Raises ``InputError`` outside of [0, max_margin]."""
         self.margin = check_number("margin", margin, 0, self.max_margin)
 
-    def cosines(self, embeddings):
-        """Cosine of each embedding with each class weight: (B, num_classes)."""
-        return F.linear(F.normalize(embeddings), F.normalize(at_least_float32(self.weight)))
 
-    def set_accuracy(self, logits, labels):
-        """Put the share of rows whose largest logit (B, num_classes) is the label's into ``stats``."""
-        with torch.no_grad():
-            self.stats = {"accuracy": (logits.argmax(1) == labels).float().mean()}
+def cosines(embeddings, weight):
+    """Cosine of each row of ``embeddings`` (B, D) with each row of ``weight`` (K, D), in float32 at least: (B, K)."""
+    return F.linear(F.normalize(embeddings), F.normalize(at_least_float32(weight)))

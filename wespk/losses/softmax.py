@@ -6,7 +6,6 @@ from torch import nn
 
 from wespk.losses import LOSSES
 from wespk.losses.base import ClassHead
-from wespk.utils.errors import InputError
 from wespk.utils.precision import at_least_float32
 
 
@@ -14,19 +13,11 @@ from wespk.utils.precision import at_least_float32
 class Softmax(ClassHead):
     """-log softmax(W x + b)[y], mean over the batch; x is not normalised, there is no margin."""
 
-    has_margin = False
-
     def __init__(self, embed_dim, num_classes):
         super().__init__(embed_dim, num_classes)
         self.bias = nn.Parameter(torch.zeros(num_classes))
 
-    def set_margin(self, margin):
-        """Accepts 0 only: this loss has no margin."""
-        if margin != 0:
-            raise InputError(f"loss 'softmax' has no margin: set the margin to 0, not {margin!r}")
-        self.margin = 0.0
-
     def compute(self, embeddings, labels):
         logits = F.linear(embeddings, at_least_float32(self.weight), at_least_float32(self.bias))
-        self.set_accuracy(logits, labels)
+        self.set_accuracy(logits.argmax(1), labels)
         return F.cross_entropy(logits, labels)
