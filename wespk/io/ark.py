@@ -63,7 +63,7 @@ class ArkWriter:
         if array.ndim not in (1, 2) or array.size == 0:
             raise InputError(f"'{key}': shape {array.shape} cannot be stored; a non-empty matrix or vector is needed")
         if not np.isfinite(array).all():
-            raise InputError(f"'{key}' holds NaN or infinite values; look at its audio (not written to {self.ark_path})")
+            raise InputError(f"'{key}' holds NaN or infinite values; look at its audio. {self.ark_path} is not written")
         mark = key.encode() + b" "
         body = MARK + self._body(array)
         self._file.write(mark)
@@ -173,7 +173,7 @@ def merge_scp(parts, out, expected_keys):
     for keys, what in ((missing, "is missing from"), (extra, "was not asked for, but is in")):
         if keys:
             raise InputError(
-                f"{out}: '{min(keys)}' {what} the jobs' output ({len(keys)} such); look at the jobs' logs and rerun the stage"
+                f"{out}: '{min(keys)}' {what} the jobs' output ({len(keys)} such); read the jobs' logs, rerun"
             )
     write_table(out, merged)
     return len(merged)

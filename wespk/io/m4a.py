@@ -55,34 +55,51 @@ def _read_moov(file, size):
 
 
 def _sound_track(moov):
-    """The span of the mdia box of the first audio track, or None."""
+    """The spans (trak, mdia) of the first audio track; ``ValueError`` if there is none."""
     for kind, start, end in _boxes(moov, 0, len(moov)):
         mdia = _child(moov, (start, end), b"mdia") if kind == b"trak" else None
         handler = _child(moov, mdia, b"hdlr") if mdia else None
         if handler and moov[handler[0] + 8 : handler[0] + 12] == b"soun":
-            return mdia
-    return None
+            return (start, end), mdia
+    raise ValueError("no audio track")
+
+
+def _stated_length(moov, mdia):
+    """(samples, sample rate) of the media header."""
+    start = _child(moov, mdia, b"mdhd")[0]
+    wide = moov[start] == 1  # version 1 has 64-bit times
+    rate, length = struct.unpack_from(">IQ" if wide else ">II", moov, start + (20 if wide else 12))
+    if not rate or not length:
+        raise ValueError("no stated length")
+    return length, rate
+
+
+def _start_up(moov, trak):
+    """Samples at the start that the edit list tells a player to drop (the encoder's delay); 0 without a list."""
+    edits = _child(moov, trak, b"edts")
+    edit = _child(moov, edits, b"elst") if edits else None
+    if edit is None or struct.unpack_from(">I", moov, edit[0] + 4)[0] != 1:
+        return 0
+    wide = moov[edit[0]] == 1
+    return max(0, struct.unpack_from(">q" if wide else ">i", moov, edit[0] + (16 if wide else 12))[0])
 
 
 def m4a_info(path):
-    """(num_samples, sample_rate) of an .m4a file as its header states them.
+    """(num_samples, sample_rate) of an .m4a file as its header states them, the encoder's start-up left out.
 
-    The count includes the encoder's start-up samples, which decoders drop: up to about 0.13 s more than what decoding
-    yields. Raises ``InputError`` naming the file when it is empty, cut short or not MP4.
+    Equal to what ffmpeg decodes where the file has an edit list, as ffmpeg writes it; without one a decoder may drop
+    up to about 0.13 s. Raises ``InputError`` naming the file when it is empty, cut short or not MP4.
     """
     try:
         with open(path, "rb") as file:
             moov = _read_moov(file, os.fstat(file.fileno()).st_size)
-        mdia = _sound_track(moov) if moov is not None else None
-        header = _child(moov, mdia, b"mdhd") if mdia else None
-        if header is None:
-            raise ValueError
-        wide = moov[header[0]] == 1  # version 1 has 64-bit times
-        rate, length = struct.unpack_from(">IQ" if wide else ">II", moov, header[0] + (20 if wide else 12))
-        if not rate or not length:
-            raise ValueError
+        if moov is None:
+            raise ValueError("no moov box")
+        trak, mdia = _sound_track(moov)
+        length, rate = _stated_length(moov, mdia)
+        return max(0, length - _start_up(moov, trak)), rate
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (ValueError, struct.error, IndexError):
-        raise InputError(f"{path}: no AAC track of a stated length in it (empty, cut short or not MP4); fetch it again") from None
-    return length, rate
+    except (ValueError, TypeError, IndexError, struct.error):
+        # whatever part of the header is missing, the file is the same: not one that could be decoded
+        raise InputError(f"{path}: no AAC of a stated length (empty, cut short or not MP4); fetch it again") from None

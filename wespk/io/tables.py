@@ -259,7 +259,7 @@ def join_labels(scores_path, trials_path):
     joined = np.empty(len(trials.labels))
     for number, pair in enumerate(zip(trials.enroll, trials.test)):
         if pair not in table:
-            raise InputError(f"{trials_path}:{number + 1}: '{' '.join(pair)}' has no score in {scores_path}; score again")
+            raise InputError(f"{trials_path}:{number + 1}: '{' '.join(pair)}' has no score in {scores_path}; rescore")
         joined[number] = table[pair]
     return joined, trials.labels
 

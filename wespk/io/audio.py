@@ -1,0 +1,143 @@
+"""Recordings -> samples: wav directly, flac and ogg through soundfile, m4a, mp4, aac and mp3 through ffmpeg, and pipes.
+
+Everything is checked as it is read: a recording that is empty, has several channels, ends before its header says, or
+holds NaN is an ``InputError`` that names it, never a short or silent array.
+"""
+
+import io
+import mmap
+import os
+import shutil
+import subprocess
+from contextlib import contextmanager
+
+import numpy as np
+
+from wespk.io.pipes import is_pipe, pipe_output
+from wespk.io.wav import PCM, Broken, is_wav, parse_wav
+from wespk.utils.errors import InputError
+
+_FFMPEG_TYPES = (".m4a", ".mp4", ".aac", ".mp3")
+_SCALE = np.float32(1 / 32768)
+
+
+def read_audio(spec, start=0, num=None):
+    """Read samples ``start`` to ``start + num`` (to the end if None) of a mono recording.
+
+    ``spec`` is a path or Kaldi's ``command |``. Returns (samples (num,) float32 in [-1, 1), sample rate in Hz). Reading
+    a part of a wav, flac or ogg file costs a part; other types and pipes are decoded whole. Raises ``InputError``
+    naming the recording if it is missing, empty, truncated, of several channels or not finite, or ends before the part.
+    """
+    with _named(spec):
+        content, source = _open(spec)
+        if is_wav(content):
+            header = parse_wav(content)
+            if (header.coding, header.bits) == (PCM, 16):
+                first, count = _part(header.frames, header.channels, start, num)
+                samples = np.frombuffer(content, "<i2", count, header.data + 2 * first)
+                return samples * _SCALE, header.rate
+        return _by_soundfile(source, start, num)
+
+
+def audio_info(spec):
+    """(number of samples, sample rate in Hz, channels) of a recording, from its header where there is one to trust.
+
+    Pipes, and types that need ffmpeg, are decoded whole. Raises ``InputError`` for a missing, empty or truncated one.
+    """
+    with _named(spec):
+        content, source = _open(spec)
+        if is_wav(content):
+            header = parse_wav(content)
+            found = header.frames, header.rate, header.channels
+        else:
+            import soundfile
+
+            with soundfile.SoundFile(source) as sound:
+                found = sound.frames, sound.samplerate, sound.channels
+        if found[0] == 0:
+            raise Broken("no samples in it")
+        return found
+
+
+@contextmanager
+def _named(spec):
+    """Put the recording's name and the way out into whatever is wrong with it."""
+    try:
+        yield
+    except Broken as error:
+        reason = str(error)
+    except RuntimeError as error:  # soundfile's own errors
+        reason = f"cannot be decoded, damaged or of an unknown type ({getattr(error, 'error_string', error)})"
+    else:
+        return
+    raise InputError(f"{spec}: {reason}; fetch or convert it again, or take it off the list")
+
+
+def _open(spec):
+    """The bytes of a recording (mapped, for a file), and what soundfile can open: its path or a stream."""
+    if is_pipe(spec):
+        content = pipe_output(spec)
+        if not content:
+            raise Broken("the command prints nothing")
+        return content, io.BytesIO(content)
+    content = _map(spec)
+    if os.path.splitext(spec)[1].lower() in _FFMPEG_TYPES:
+        content = _decode_by_ffmpeg(spec)
+        return content, io.BytesIO(content)
+    if content[:4] == b"OggS":
+        last = content.rfind(b"OggS")
+        if len(content) < last + 27 or not content[last + 5] & 4:  # flag of a stream's last page (RFC 3533)
+            raise Broken("truncated: its last page is missing")
+    return content, spec
+
+
+def _map(path):
+    try:
+        with open(path, "rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError:
+        raise Broken("no such file") from None
+    except IsADirectoryError:
+        raise Broken("is a folder") from None
+    except ValueError:
+        raise Broken("is empty (0 bytes)") from None
+
+
+def _decode_by_ffmpeg(path):
+    """The bytes of the wav file that ``ffmpeg -i path x.wav`` makes: native rate and channels, 16 bits."""
+    program = shutil.which("ffmpeg")
+    if program is None:
+        raise InputError(f"{path}: this type needs ffmpeg, which is not on the PATH; install it, or convert to wav")
+    command = [program, "-nostdin", "-v", "error", "-i", path, "-map", "0:a:0", "-c:a", "pcm_s16le", "-f", "wav", "-"]
+    done = subprocess.run(command, capture_output=True)
+    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    if done.returncode != 0 or said:  # damage that it could play over, ffmpeg reports on stderr alone
+        raise Broken(f"ffmpeg cannot decode it: {said[-1] if said else f'status {done.returncode}'}")
+    return done.stdout
+
+
+def _part(frames, channels, start, num):
+    """(start, number of samples) to read, checked against the recording."""
+    if frames == 0:
+        raise Broken("no samples in it")
+    if channels != 1:
+        raise Broken(f"{channels} channels where one is expected (take one, or mix them down)")
+    count = frames - start if num is None else num
+    if start < 0 or count < 0 or start + count > frames:
+        raise Broken(f"samples {start} to {start + count} are wanted of {frames}")
+    return start, count
+
+
+def _by_soundfile(source, start, num):
+    import soundfile
+
+    with soundfile.SoundFile(source) as sound:
+        first, count = _part(sound.frames, sound.channels, start, num)
+        sound.seek(first)
+        samples = sound.read(count, dtype="float32")
+        rate = sound.samplerate
+    if len(samples) != count:
+        raise Broken(f"truncated: its header promises {count} samples from {first} on, {len(samples)} are there")
+    if not np.isfinite(samples).all():
+        raise Broken(f"sample {first + np.flatnonzero(~np.isfinite(samples))[0]} is NaN or infinite")
+    return samples, rate
