@@ -55,13 +55,14 @@ def enter(found, key, path):
 def wav_scp_value(path):
     """What wav.scp says for a file: its path, or for AAC a command, as Kaldi's programs read WAV only.
 
+    The command fails on a damaged file (``-xerror``) instead of leaving the damaged part out.
     FLAC stays a path: reading it needs no program here, and a command for each utterance would cost more than the
     decoding. (Kaldi's own programs want ``flac -c -d -s PATH |`` in its place.)
     """
     if "\n" in path or "\r" in path or path != path.strip() or path.endswith("|"):
         raise InputError(f"{path!r}: wav.scp cannot hold this path (line break, space at an end, or '|'); rename it")
     if path.lower().endswith(".m4a"):
-        return f"ffmpeg -nostdin -v error -i {shlex.quote(path)} -f wav -acodec pcm_s16le - |"
+        return f"ffmpeg -nostdin -v error -xerror -i {shlex.quote(path)} -f wav -acodec pcm_s16le - |"
     return path
 
 

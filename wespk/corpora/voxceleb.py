@@ -21,7 +21,9 @@ VOX1_TEST_SPEAKERS = frozenset(f"id{number}" for number in range(10270, 10310))
 TRAIN_SETS = ("vox1_dev", "vox2_dev")
 
 _SPEAKER = re.compile(r"id\d{5,}")
-_LEVEL_WORDS = frozenset(("voxceleb", "voxceleb1", "voxceleb2", "vox1", "vox2", "dev", "test", "wav", "flac", "aac", "m4a"))
+_LEVEL_WORDS = frozenset(
+    ("voxceleb", "voxceleb1", "voxceleb2", "vox1", "vox2", "dev", "test", "wav", "flac", "aac", "m4a")
+)
 _SCAN_THREADS = 16
 
 
@@ -99,7 +101,8 @@ def _train_sets(text, roots):
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in TRAIN_SETS:
-            raise InputError(f"--train-sets: unknown set '{name}'{nearest(name, TRAIN_SETS)}; known: {', '.join(TRAIN_SETS)}")
+            known = ", ".join(TRAIN_SETS)
+            raise InputError(f"--train-sets: unknown set '{name}'{nearest(name, TRAIN_SETS)}; known: {known}")
         if name not in roots:
             raise InputError(f"--train-sets {name} needs --{name.replace('vox', 'voxceleb').replace('_dev', '')}")
     return names or list(roots)

@@ -32,7 +32,7 @@ _KALDI_ID = re.compile(r"id\d{5,}-\S+-[^\s-]+")
 
 
 def utterance_id(file):
-    """``[...]/id10270/x6uYqmx31kE/00001.wav`` (or the id itself) -> ``id10270-x6uYqmx31kE-00001``; None if it is neither."""
+    """``id10270/x6uYqmx31kE/00001.wav``, after any folders, or the id -> ``id10270-x6uYqmx31kE-00001``; else None."""
     parts = file.split("/")
     if len(parts) >= 3:
         file = "-".join((*parts[-3:-1], os.path.splitext(parts[-1])[0]))
@@ -42,8 +42,8 @@ def utterance_id(file):
 def read_list(path):
     """Read a trial list in either form into a ``TrialList`` with Kaldi ids.
 
-    CRLF line ends, a byte-order mark, a missing last newline and blank lines at the end do no harm. Raises ``InputError`` with path:line
-    for anything else that is not a trial, and where a label contradicts the speakers named.
+    CRLF line ends, a byte-order mark, a missing last newline and blank lines at the end do no harm. Raises
+    ``InputError`` with path:line for anything else that is not a trial, and where a label contradicts the speakers.
     """
     lines = read_text(path).lstrip("\ufeff").rstrip().split("\n")
     known, enroll, test, labels = {}, [], [], []
@@ -57,7 +57,8 @@ def read_list(path):
             side.append(known[file])
         same = enroll[-1].split("-", 1)[0] == test[-1].split("-", 1)[0]
         if same != (label == 1):
-            raise InputError(f"{path}:{number}: the label says {'one speaker' if label else 'two speakers'}, the files do not")
+            says = "one speaker" if label else "two speakers"
+            raise InputError(f"{path}:{number}: the label says {says}, the file names do not; correct the list")
         labels.append(label)
     return TrialList(_name(path, len(labels)), str(path), enroll, test, np.array(labels, dtype=np.int8))
 
@@ -68,7 +69,8 @@ def _fields(line, where):
         return _LABELS[fields[0]], fields[1], fields[2]
     if len(fields) == 3 and fields[2] in ("target", "nontarget"):
         return _LABELS[fields[2]], fields[0], fields[1]
-    raise InputError(f"{where}: '{line.strip()[:80]}' is no trial; expected '0|1 FILE FILE' or 'ID ID target|nontarget'")
+    what = f"'{line.strip()[:80]}' is no trial"
+    raise InputError(f"{where}: {what}; expected '0|1 FILE FILE' or 'ID ID target|nontarget'")
 
 
 def _name(path, num_trials):
@@ -78,7 +80,7 @@ def _name(path, num_trials):
 
 
 def find_lists(folders):
-    """All lists lying in ``folders`` (not below) under VoxCeleb's names, read; one that lies in two of them counts once."""
+    """The lists that lie in ``folders`` (not below) under VoxCeleb's names, read; the same one in two counts once."""
     found = {}
     for folder in folders:
         paths = sorted({p for pattern in PATTERNS for p in glob.glob(os.path.join(glob.escape(folder), pattern))})
@@ -86,7 +88,8 @@ def find_lists(folders):
             other = found.setdefault(trial_list.name, trial_list)
             if (other.enroll, other.test) != (trial_list.enroll, trial_list.test):
                 raise InputError(
-                    f"{other.source} and {trial_list.source} are different lists of one name; say which folder with --lists"
+                    f"{other.source} and {trial_list.source} are different lists of one name; say with --lists which "
+                    "folder to take"
                 )
     return list(found.values())
 
@@ -111,7 +114,8 @@ def pick_lists(found, names, folders):
     for name in filter(None, (word.strip() for word in names.split(","))):
         if name not in by_name and not os.path.isfile(name):
             known = ", ".join(item.name for item in found) or "none"
-            raise InputError(f"--trials: no list '{name}'{nearest(name, by_name)} in {where} (found: {known}), nor such a file")
+            guess = nearest(name, by_name)
+            raise InputError(f"--trials: no list '{name}'{guess} in {where} (found: {known}), and no such file")
         item = by_name[name] if name in by_name else read_list(os.path.abspath(name))
         if picked.setdefault(item.name, item).source != item.source:
             raise InputError(f"--trials: {picked[item.name].source} and {item.source} have one name; rename one")

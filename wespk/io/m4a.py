@@ -32,26 +32,24 @@ def _child(data, span, kind):
 
 
 def _read_moov(file, size):
-    """The body of the file's moov box, or None."""
-    position = 0
-    while position + 8 <= size:
+    """The body of the file's moov box; None if there is none, or if a box reaches beyond the end of the file."""
+    position, moov = 0, None
+    while position < size:
         file.seek(position)
         head = file.read(16)
         length, kind = struct.unpack_from(">I4s", head)
         skip = 8
-        if length == 1 and len(head) == 16:
+        if length == 1:
             length, skip = struct.unpack_from(">Q", head, 8)[0], 16
         elif length == 0:
             length = size - position
         if length < skip or position + length > size:
             return None
-        if kind == b"moov":
-            if length > _MAX_HEADER:
-                return None
+        if kind == b"moov" and length <= _MAX_HEADER:
             file.seek(position + skip)
-            return file.read(length - skip)
+            moov = file.read(length - skip)
         position += length
-    return None
+    return moov
 
 
 def _sound_track(moov):
