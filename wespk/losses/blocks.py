@@ -32,7 +32,7 @@ class _OverBlocks(torch.autograd.Function):
         for i, first in enumerate(range(0, len(weight), ctx.block_size)):
             block = slice(first, first + ctx.block_size)
             leaves = [x.detach().requires_grad_() for x in (embeddings, *others, weight[block])]
-            with torch.enable_grad(), torch.autocast(weight.device.type, enabled=False):
+            with torch.enable_grad():
                 part, _ = ctx.function(leaves[0], leaves[-1], labels - first, *leaves[1:-1])
                 *shares, weight_gradient[block] = torch.autograd.grad(part, leaves, gradient[i])
             for total, share in zip(sums, shares):
