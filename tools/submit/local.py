@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from array_job import parse, quoted, tail
+from visible_gpus import visible_gpus
 
 POLL_SECONDS = 0.03
 GRACE_SECONDS = 10  # between SIGTERM and SIGKILL
@@ -79,18 +80,6 @@ class Task:
             self.signal(signal.SIGTERM)
         elif over > GRACE_SECONDS:
             self.signal(signal.SIGKILL)
-
-
-def visible_gpus():
-    """Identifiers of the GPUs that this process may use."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [g for g in given.split(",") if g]
-    try:
-        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return []
-    return [str(i) for i, line in enumerate(line for line in listing.splitlines() if line.startswith("GPU"))]
 
 
 def slots(job, num_gpus):

@@ -1,0 +1,104 @@
+"""tools/stage_mark.py: a stage is current only while options, inputs and outputs are what they were."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+class Account:
+    """One stage with an input file, an input folder and an output, and the tool's commands on it."""
+
+    def __init__(self, folder):
+        self.folder, self.mark = folder, folder / ".stages" / "2.json"
+        self.input, self.root, self.output = folder / "in put", folder / "root", folder / "out"
+        self.input.write_text("a\n")
+        (self.root / "a" / "b").mkdir(parents=True)
+        self.facts = ["--option", "nj=x y", "--input", str(self.input), "--input", str(self.root)]
+
+    def call(self, command, *words):
+        tool = str(ROOT / "tools" / "stage_mark.py")
+        done = subprocess.run([sys.executable, tool, command, str(self.mark), *words], capture_output=True, text=True)
+        return done.returncode, (done.stdout + done.stderr).strip()
+
+    def complete(self):
+        assert self.call("begin", *self.facts) == (0, "")
+        self.output.write_text("result")
+        assert self.call("done", "--output", str(self.output)) == (0, "")
+        return self
+
+
+@pytest.fixture
+def account(tmp_path):
+    return Account(tmp_path)
+
+
+def test_a_stage_is_current_after_done_and_not_before(account):
+    assert account.call("check", *account.facts) == (1, "not done yet")
+    account.call("begin", *account.facts)
+    assert account.call("check", *account.facts) == (1, "was stopped before its end")
+    account.complete()
+    assert account.call("check", *account.facts) == (0, "")
+
+
+def test_the_reason_names_what_changed(account):
+    account.complete()
+    assert account.call("check", "--option", "nj=z", *account.facts[2:]) == (1, "option nj was 'x y', is 'z'")
+    assert account.call("check", *account.facts, "--input", "/new")[1] == "input /new was not there before"
+    assert "is no longer used" in account.call("check", *account.facts[:4])[1]
+    account.input.write_text("b\n")
+    assert account.call("check", *account.facts) == (1, f"input {account.input} has changed")
+    account.input.write_text("a\n")
+    assert account.call("check", *account.facts) == (0, "")
+    (account.root / "a" / "c").mkdir()
+    assert account.call("check", *account.facts) == (1, f"input {account.root} has changed")
+
+
+def test_a_lost_or_shortened_output_is_noticed(account):
+    account.complete()
+    account.output.write_text("resul")
+    assert account.call("check", *account.facts) == (1, f"output {account.output} has changed")
+    account.output.unlink()
+    assert account.call("check", *account.facts) == (1, f"output {account.output} has gone")
+
+
+def test_big_files_count_by_size_and_time(account):
+    with open(account.input, "wb") as file:
+        file.truncate(2**21)
+    account.complete()
+    assert '"size 2097152 changed' in account.mark.read_text()
+    with open(account.input, "r+b") as file:
+        file.write(b"x")
+    assert account.call("check", *account.facts) == (1, f"input {account.input} has changed")
+
+
+def test_done_refuses_a_missing_output_and_an_input_changed_meanwhile(account):
+    account.call("begin", *account.facts)
+    status, message = account.call("done", "--output", str(account.output))
+    assert status == 1 and f"did not write {account.output}" in message
+    account.output.write_text("result")
+    account.input.write_text("changed while running")
+    status, message = account.call("done", "--output", str(account.output))
+    assert status == 1 and "while the stage was running" in message
+    assert not account.mark.exists()
+
+
+def test_a_later_stage_builds_on_finished_work_with_the_same_options(account):
+    assert account.call("ready") == (0, "")
+    account.call("begin", *account.facts)
+    assert account.call("ready") == (1, "was stopped before its end")
+    account.complete()
+    assert account.call("ready", "--option", "nj=x y") == (0, "")
+    assert account.call("ready", "--option", "nj=3")[0] == 1
+    account.input.write_text("other")
+    assert account.call("ready") == (1, f"its input {account.input} has changed")
+    account.input.unlink()
+    assert account.call("ready") == (0, "")
+
+
+def test_a_damaged_mark_counts_as_not_done(account):
+    account.complete()
+    account.mark.write_text(account.mark.read_text()[:40])
+    assert account.call("check", *account.facts) == (1, "not done yet")

@@ -1,0 +1,44 @@
+"""The options that decide a run's results, one ``section.key=value`` line each, for stages.sh to remember and compare."""
+
+from wespk.utils.cli import main
+
+FREE = ("runtime", "derived", "provenance")  # these describe the machine or the moment
+
+
+def lines(conf, prefix=""):
+    """The leaves of a nested dict as ``section.key=value`` lines, sorted."""
+    for key in sorted(conf):
+        if isinstance(conf[key], dict):
+            yield from lines(conf[key], f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}={conf[key]}"
+
+
+def conf_lines(config: str = "", overlay: str = "", set: str = "", exp: str = ""):
+    """Print the merged configuration, or that of an experiment, as lines; of both, check first that they say the same.
+
+    Args:
+        config: YAML laid over wespk/conf/train.yaml
+        overlay: YAML laid over that
+        set: further options, "section.key=value section.key=value"
+        exp: experiment folder, whose config.yaml is read
+    """
+    from wespk.utils import config as configuration
+    from wespk.utils.errors import InputError
+
+    given = config or overlay or set
+    own = configuration.read_resolved(exp) if exp else configuration.load(config, overlay, set)
+    own = {section: values for section, values in own.items() if section not in FREE}
+    if exp and given:
+        asked = configuration.load(config, overlay, set)
+        asked = {section: values for section, values in asked.items() if section not in FREE}
+        changed = configuration.difference(own, asked)
+        if changed:
+            listed = "; ".join(f"{name}: {a!r} there, {b!r} asked for" for name, a, b in changed)
+            raise InputError(f"{exp} was trained with other options ({listed}). Leave out --config, --overlay and --set to "
+                             "go on with those, or train under another --exp from stage 3")
+    print("\n".join(lines(own)))
+
+
+if __name__ == "__main__":
+    main(conf_lines)

@@ -1,0 +1,127 @@
+# shellcheck shell=bash
+# How one stage is run: is it to be done, and did it work? To be sourced by stages.sh, which holds the stages themselves. For
+# stage N there are plan_N, which sets
+#
+#     title reads writes      for the line that announces it
+#     options                 array of "name=value" words that decide its result
+#     inputs outputs          arrays of files and folders
+#
+# check_N, which stops unless what it needs is there, and work_N, the commands. The accounts are kept by stage_mark.py in
+# DATA/.stages and EXP/.stages.
+
+die() {
+  printf '%s: error: %s\n' "$(basename "$0")" "$1" >&2
+  exit 1
+}
+
+say() {
+  printf '%s %s\n' "$(date '+%H:%M:%S')" "$1"
+}
+
+# A command of a stage runs in a process group of its own, and a signal that asks us to stop is passed on to it as SIGTERM, so
+# that training can write a checkpoint and array jobs can be ended. Its exit status becomes ours.
+child=
+stopped=
+pass_on() {
+  stopped=$1
+  if [ -z "$child" ]; then
+    exit 143
+  fi
+  kill -TERM "$child" 2>/dev/null || true
+}
+for signal in INT TERM HUP USR1; do
+  # shellcheck disable=SC2064 # the name now, not later
+  trap "pass_on $signal" "$signal"
+done
+
+run() {
+  local status=0 again=0
+  set -m
+  "$@" </dev/null &
+  child=$!
+  set +m
+  wait "$child" || status=$?
+  while kill -0 "$child" 2>/dev/null; do # wait was cut short by a signal
+    status=0
+    wait "$child" || status=$?
+  done
+  if [ -n "$stopped" ]; then
+    wait "$child" 2>/dev/null || again=$?
+    if [ "$again" -ne 127 ]; then
+      status=$again
+    fi
+    if [ "$status" -eq 0 ]; then
+      status=143
+    fi
+  fi
+  child=
+  return "$status"
+}
+
+current=
+log=
+at_exit() {
+  local status=$?
+  if [ "$status" -eq 85 ]; then
+    say "stage $current was interrupted after a checkpoint; the same command goes on from there (exit status 85)" >&2
+  elif [ "$status" -ne 0 ] && [ -n "$current" ]; then
+    say "stage $current ($title) FAILED with exit status $status; the reason stands above${log:+, more in $log}" >&2
+  fi
+}
+trap at_exit EXIT
+
+account() { # stage_mark.py's command $2 for stage $1; the rest are its words
+  local folder=$exp
+  if [ "$1" -le 2 ]; then
+    folder=$data
+  fi
+  python "$WESPK_ROOT/tools/stage_mark.py" "$2" "$folder/.stages/$1.json" "${@:3}"
+}
+
+need() { # stop unless file $2 is there, which stage $1 makes
+  if [ ! -e "$2" ]; then
+    die "stage $current needs $2, which stage $1 makes: run --stage $1 first"
+  fi
+}
+
+build_on() { # stop if stage $1 is unfinished, or was not done with the options "name=value" that follow
+  local reason flags=() option
+  for option in "${@:2}"; do
+    flags+=(--option "$option")
+  done
+  if ! reason=$(account "$1" ready "${flags[@]}"); then
+    die "stage $current builds on stage $1, which is out of date ($reason): run --stage $1 first"
+  fi
+}
+
+finish() { # mark stage $1 done, with the outputs that are there now
+  local flags=() path
+  "plan_$1"
+  for path in "${outputs[@]}"; do
+    flags+=(--output "$path")
+  done
+  account "$1" "done" "${flags[@]}"
+}
+
+run_stage() { # number
+  local reason flags=() option path
+  current=$1 log='' options=() inputs=() outputs=()
+  "plan_$1"
+  say "stage $1, $title: $reads -> $writes"
+  "check_$1"
+  for option in "${options[@]}"; do
+    flags+=(--option "$option")
+  done
+  for path in "${inputs[@]}"; do
+    flags+=(--input "$path")
+  done
+  if reason=$(account "$1" check "${flags[@]}"); then
+    say "stage $1 is done already and current"
+  else
+    say "stage $1 runs: $reason"
+    account "$1" begin "${flags[@]}"
+    "work_$1"
+    finish "$1"
+  fi
+  current=
+}

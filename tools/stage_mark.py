@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""Keep account of which stages are whole and current.
+
+    stage_mark.py check MARK [--option NAME=VALUE ...] [--input PATH ...]   exit 0: current; 1: not, and prints why
+    stage_mark.py begin MARK [--option NAME=VALUE ...] [--input PATH ...]   note the start; MARK disappears
+    stage_mark.py done  MARK [--output PATH ...]                            note the end; MARK appears
+    stage_mark.py ready MARK [--option NAME=VALUE ...]                      exit 0: a later stage may build on it; 1: why not
+
+MARK is a JSON file with the options of a stage and fingerprints of its inputs and outputs. A file of up to 1 MiB counts by its
+content, a longer one by its size and time of change, and a folder by what lies in it, down to two levels (names, sizes and
+times). ``ready`` looks at the options given, at the inputs that are still there, and at whether the stage was begun and not
+finished; where there is no mark at all (the files were brought along) it is content.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+SMALL_BYTES = 2**20
+ABSENT = "absent"
+
+
+def folder_entries(folder, levels):
+    """Lines that describe the entries of a folder, down to so many levels."""
+    for name in sorted(os.listdir(folder)):
+        path = os.path.join(folder, name)
+        try:
+            stat = os.stat(path)
+        except OSError:
+            yield f"{name} {ABSENT}"
+            continue
+        if os.path.isdir(path):
+            yield f"{name}/ {stat.st_mtime_ns}"
+            if levels > 1:
+                yield from (f"{name}/{line}" for line in folder_entries(path, levels - 1))
+        else:
+            yield f"{name} {stat.st_size} {stat.st_mtime_ns}"
+
+
+def fingerprint(path):
+    """A short text that changes when the file or folder does; ``absent`` if there is none."""
+    try:
+        stat = os.stat(path)
+    except FileNotFoundError:
+        return ABSENT
+    if os.path.isdir(path):
+        lines = "\n".join(folder_entries(path, 2))
+        return "folder " + hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+    if stat.st_size <= SMALL_BYTES:
+        return "content " + hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return f"size {stat.st_size} changed {stat.st_mtime_ns}"
+
+
+def read(path):
+    """The record in ``path``; None if it is not there or cannot be read as one."""
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return record if isinstance(record, dict) and {"options", "inputs"} <= record.keys() else None
+
+
+def write(path, record):
+    """Write ``record`` so that it is there whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(record, file, indent=1, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def begun(mark):
+    return Path(f"{mark}.begun")
+
+
+def changed_options(old, new):
+    """Sentences on the options of ``new`` that differ from ``old``."""
+    for name in sorted({*old, *new}):
+        if old.get(name) != new.get(name):
+            yield f"option {name} was '{old.get(name, '')}', is '{new.get(name, '')}'"
+
+
+def changed_files(old, kind):
+    """Sentences on the recorded files ``old`` ({path: fingerprint}) that are not what they were."""
+    for path, before in sorted(old.items()):
+        now = fingerprint(path)
+        if now != before:
+            how = "has gone" if now == ABSENT else "is new" if before == ABSENT else "has changed"
+            yield f"{kind} {path} {how}"
+
+
+def first(reasons):
+    """The first two reasons as one text and how many more there are; empty without any."""
+    reasons = list(reasons)
+    more = f"; and {len(reasons) - 2} more" if len(reasons) > 2 else ""
+    return "; ".join(reasons[:2]) + more
+
+
+def why_not_current(mark, options, inputs):
+    """Why the stage must be run, or an empty text."""
+    record = read(mark)
+    if record is None:
+        return "was stopped before its end" if begun(mark).exists() else "not done yet"
+    reasons = list(changed_options(record["options"], options))
+    reasons += [f"input {path} was not there before" for path in inputs if path not in record["inputs"]]
+    reasons += [f"input {path} is no longer used" for path in record["inputs"] if path not in inputs]
+    reasons += changed_files({p: f for p, f in record["inputs"].items() if p in inputs}, "input")
+    reasons += changed_files(record.get("outputs", {}), "output")
+    return first(reasons)
+
+
+def why_not_ready(mark, options):
+    """Why a later stage must not build on this one, or an empty text."""
+    if begun(mark).exists():
+        return "was stopped before its end"
+    record = read(mark)
+    if record is None:
+        return ""
+    known = {name: record["options"].get(name, "") for name in options}
+    still_there = {path: f for path, f in record["inputs"].items() if os.path.exists(path)}
+    return first([*changed_options(known, options), *changed_files(still_there, "its input")])
+
+
+def begin(mark, options, inputs):
+    """Record the start of a stage; its mark disappears until ``done``."""
+    write(begun(mark), {"options": options, "inputs": {path: fingerprint(path) for path in inputs}})
+    Path(mark).unlink(missing_ok=True)
+
+
+def done(mark, outputs):
+    """Record the end of a stage. Exits with a message if an input changed meanwhile or an output is not there."""
+    record = read(begun(mark))
+    if record is None:
+        sys.exit(f"stage_mark.py: error: {begun(mark)} is not there: the stage was never begun")
+    changed = first(changed_files(record["inputs"], "input"))
+    if changed:
+        sys.exit(f"stage_mark.py: error: {changed} while the stage was running; run it again")
+    record["outputs"] = {path: fingerprint(path) for path in outputs}
+    missing = [path for path, found in record["outputs"].items() if found == ABSENT]
+    if missing:
+        sys.exit(f"stage_mark.py: error: the stage did not write {missing[0]}")
+    write(mark, record)
+    begun(mark).unlink(missing_ok=True)
+
+
+def parse(words):
+    """(command, mark, options, inputs, outputs) from the command line."""
+    if len(words) < 2 or words[0] not in ("check", "begin", "done", "ready"):
+        sys.exit(__doc__)
+    options, paths = {}, {"--input": [], "--output": []}
+    rest = words[2:]
+    for flag, value in zip(rest[::2], rest[1::2], strict=True):
+        if flag == "--option":
+            name, _, text = value.partition("=")
+            options[name] = text
+        else:
+            paths[flag].append(os.path.abspath(value))
+    return words[0], words[1], options, paths["--input"], paths["--output"]
+
+
+def main():
+    command, mark, options, inputs, outputs = parse(sys.argv[1:])
+    if command == "begin":
+        begin(mark, options, inputs)
+    elif command == "done":
+        done(mark, outputs)
+    else:
+        reason = why_not_current(mark, options, inputs) if command == "check" else why_not_ready(mark, options)
+        if reason:
+            print(reason)
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
