@@ -63,7 +63,7 @@ class ArkWriter:
         if array.ndim not in (1, 2) or array.size == 0:
             raise InputError(f"'{key}': shape {array.shape} cannot be stored; a non-empty matrix or vector is needed")
         if not np.isfinite(array).all():
-            raise InputError(f"'{key}' holds NaN or infinite values; look at its audio. {self.ark_path} is not written")
+            raise InputError(f"'{key}' holds NaN or infinite values; look at its audio ({self.ark_path})")
         mark = key.encode() + b" "
         body = MARK + self._body(array)
         self._file.write(mark)
@@ -159,8 +159,8 @@ def read_vectors(scp, keys=None):
 def merge_scp(parts, out, expected_keys):
     """Merge the scp (or other table) files of parallel jobs into one sorted table; returns its number of lines.
 
-    Raises ``InputError`` naming the first key that two parts hold, that is missing, or that nobody asked for; ``out`` is
-    then left as it was.
+    Raises ``InputError`` naming the first key that two parts hold, that is missing, or that nobody asked for; ``out``
+    is then left as it was.
     """
     merged, origin = {}, {}
     for part in parts:

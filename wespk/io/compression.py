@@ -24,7 +24,7 @@ METHODS = range(1, 8)
 SPEECH_FEATURE = 2
 _TOKEN = {2: b"CM ", 3: b"CM2 ", 4: b"CM2 ", 5: b"CM3 ", 6: b"CM3 ", 7: b"CM3 "}
 _FIXED = {4: (-32768.0, 65535.0), 6: (0.0, 255.0), 7: (0.0, 1.0)}
-_UNIT16 = np.float32(1.52590218966964e-05)  # Kaldi's literal for 1/65535
+UNIT16 = np.float32(1.52590218966964e-05)  # Kaldi's literal for 1/65535
 _PIECES = (64, 128, 63)  # codes in each piece of a column's scale: 0..64, 64..192, 192..255
 # adding this in float32 and truncating rounds exactly as Kaldi's `int(x + 0.5)` in double; 0.5 fails just below 0.5
 _HALF = np.float32(0.49999997)
@@ -75,7 +75,7 @@ def _uniform(values, low, span, steps):
 def _columns(columns, low, span):
     """Method 2 on columns (C, T) float32: their scale points (C, 4) uint16 and codes (C, T) uint8."""
     points = _scale_points(columns, low, span)
-    knots = low + span * _UNIT16 * points.astype(np.float32)
+    knots = low + span * UNIT16 * points.astype(np.float32)
     codes = np.zeros(columns.shape, dtype=np.uint8)
     work = np.empty_like(columns)
     for piece, steps in enumerate(_PIECES):
@@ -122,7 +122,7 @@ def _piece(columns, start, end, steps, work):
 
 def knots_of(points, low, span):
     """The values (..., 4) float32 of a column's scale points (..., 4) uint16; ``low`` and ``span`` from the header."""
-    return np.float32(low) + np.float32(span) * _UNIT16 * points.astype(np.float32)
+    return np.float32(low) + np.float32(span) * UNIT16 * points.astype(np.float32)
 
 
 def decode_columns(codes, knots):
