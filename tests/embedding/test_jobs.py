@@ -1,0 +1,135 @@
+"""Stage 4 by jobs: any number of jobs gives the same table, and nothing incomplete is taken for whole."""
+
+import kaldi_native_io
+import numpy as np
+import pytest
+
+from wespk.embedding.extractor import embed_features
+from wespk.embedding.jobs import extract_job, merge
+from wespk.embedding.loading import load_network
+from wespk.embedding.sources import open_source
+from wespk.io.ark import ArkWriter, read_array, read_scp, read_vectors
+from wespk.io.tables import read_table, write_table
+from wespk.utils.errors import InputError
+
+SPEAKERS = 5
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data folder: 20 utterances of 5 speakers, features of unequal lengths."""
+    folder, rng = tmp_path / "data", np.random.default_rng(3)
+    keys = [f"s{i % SPEAKERS}-rec-{i:02d}" for i in range(20)]
+    with ArkWriter(folder / "feats.ark", folder / "feats.scp", compress=2) as ark:
+        for key in keys:
+            ark.write(key, 3 * rng.standard_normal((rng.integers(30, 150), 80)) - 8)
+    write_table(folder / "utt2spk", {k: k.split("-")[0] for k in keys})
+    return folder
+
+
+def extract(experiment, data, out, num_jobs, kind="feats", **options):
+    network = load_network(experiment)
+    for job in range(1, num_jobs + 1):
+        extract_job(network, open_source(data, network, kind), out, job, num_jobs, "cpu", **options)
+    return merge(data, out, num_jobs)
+
+
+def test_the_number_of_jobs_changes_no_bit(experiment, data, tmp_path):
+    found = {}
+    for num_jobs in (1, 2, 3, 7):
+        assert extract(experiment, data, tmp_path / f"out{num_jobs}", num_jobs) == (20, 0)
+        found[num_jobs] = read_vectors(tmp_path / f"out{num_jobs}" / "xvector.scp")
+    keys, rows = found[1]
+    assert keys == sorted(read_table(data / "utt2spk"))
+    for other_keys, other_rows in found.values():
+        assert other_keys == keys
+        np.testing.assert_array_equal(other_rows, rows)
+
+
+def test_the_table_holds_the_embeddings_of_the_features_and_kaldi_reads_it(experiment, data, tmp_path):
+    extract(experiment, data, tmp_path / "out", 2)
+    specs, network = read_scp(data / "feats.scp"), load_network(experiment)
+    with kaldi_native_io.SequentialFloatVectorReader(f"scp:{tmp_path}/out/xvector.scp") as reader:
+        found = {key: np.array(value) for key, value in reader}
+    assert found.keys() == specs.keys()
+    for key, spec in specs.items():
+        np.testing.assert_allclose(found[key], embed_features(network.model, [read_array(spec)])[0], rtol=0, atol=1e-5)
+
+
+def test_merging_leaves_one_table_and_no_parts_even_of_earlier_runs_with_more_jobs(experiment, data, tmp_path):
+    out = tmp_path / "out"
+    network = load_network(experiment)
+    extract_job(network, open_source(data, network, "feats"), out, 5, 5, "cpu")
+    extract(experiment, data, out, 2)
+    assert sorted(p.name for p in out.iterdir()) == ["xvector.ark", "xvector.scp"]
+
+
+def test_more_jobs_than_utterances_leave_empty_tables_that_merge(experiment, data, tmp_path):
+    assert extract(experiment, data, tmp_path / "out", 40) == (20, 0)
+
+
+def test_speaker_means_are_means_of_the_embeddings(experiment, data, tmp_path):
+    out = tmp_path / "out"
+    network = load_network(experiment)
+    extract_job(network, open_source(data, network, "feats"), out, 1, 1, "cpu")
+    assert merge(data, out, 1, speaker_means=True) == (20, SPEAKERS)
+    keys, rows = read_vectors(out / "xvector.scp")
+    speakers, means = read_vectors(out / "spk_xvector.scp")
+    assert speakers == [f"s{i}" for i in range(SPEAKERS)]
+    for speaker, mean in zip(speakers, means, strict=True):
+        mine = [row.astype(np.float64) for key, row in zip(keys, rows, strict=True) if key.startswith(speaker)]
+        np.testing.assert_allclose(mean, np.mean(mine, axis=0), rtol=1e-6, atol=1e-7)
+
+
+def test_a_missing_job_is_named(experiment, data, tmp_path):
+    out = tmp_path / "out"
+    network = load_network(experiment)
+    for job in (1, 3):
+        extract_job(network, open_source(data, network, "feats"), out, job, 3, "cpu")
+    with pytest.raises(InputError, match=r"xvector.2.scp is not there: job 2 of 3 failed or has not run"):
+        merge(data, out, 3)
+    assert not (out / "xvector.scp").exists()
+
+
+def test_missing_foreign_and_doubled_utterances_are_named(experiment, data, tmp_path):
+    out = tmp_path / "out"
+    network = load_network(experiment)
+
+    def job(number, of):
+        extract_job(network, open_source(data, network, "feats"), out, number, of, "cpu")
+
+    job(1, 1)
+    table = read_table(out / "xvector.1.scp")
+    write_table(out / "xvector.1.scp", {k: v for k, v in table.items() if k != "s3-rec-08"})
+    with pytest.raises(InputError, match="1 of 20 utterances have no embedding .* the first is s3-rec-08"):
+        merge(data, out, 1)
+    write_table(out / "xvector.1.scp", table | {"s9-foreign": table["s3-rec-08"]})
+    with pytest.raises(InputError, match="xvector.1.scp: utterance s9-foreign is not in the data folder"):
+        merge(data, out, 1)
+    job(1, 1)
+    job(2, 3)
+    with pytest.raises(InputError, match="was extracted by an earlier job too; run all jobs again, each with --num-jobs 2"):
+        merge(data, out, 2)
+    assert not (out / "xvector.scp").exists()
+
+
+def test_speaker_means_without_utt2spk_are_refused_before_anything_is_merged(experiment, data, tmp_path):
+    network = load_network(experiment)
+    extract_job(network, open_source(data, network, "feats"), tmp_path / "out", 1, 1, "cpu")
+    (data / "utt2spk").unlink()
+    with pytest.raises(InputError, match="--speaker-means true needs .*utt2spk"):
+        merge(data, tmp_path / "out", 1, speaker_means=True)
+    assert (tmp_path / "out" / "xvector.1.scp").exists()
+
+
+def test_an_utterance_without_features_is_named_before_anything_is_computed(experiment, data):
+    write_table(data / "utt2spk", read_table(data / "utt2spk") | {"s9-new": "s9"})
+    with pytest.raises(InputError, match=r"feats.scp: utterance s9-new is not there; compute its features \(stage 2\)"):
+        open_source(data, load_network(experiment), "feats")
+
+
+def test_a_job_number_outside_the_range_is_refused(experiment, data, tmp_path):
+    network = load_network(experiment)
+    for job in (0, 4):
+        with pytest.raises(InputError, match=f"--job {job} is not among 1..3"):
+            extract_job(network, open_source(data, network, "feats"), tmp_path, job, 3, "cpu")

@@ -1,0 +1,114 @@
+"""Stage 4 by array jobs: each job's share of a data folder -> xvector.JOB.{ark,scp}; then one table, and speaker means.
+
+The batches are chosen over the whole folder and dealt out to the jobs, so a batch holds the same utterances however many
+jobs there are: on one kind of machine with one number of threads the embeddings are the same bit for bit whatever
+num_jobs is; elsewhere they are the same to float32 rounding.
+"""
+
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+
+from wespk.embedding.batching import length_batches, share
+from wespk.embedding.extractor import check_embeddings, embed_batches, max_frames_for
+from wespk.embedding.files import write_vectors
+from wespk.embedding.sources import data_utterances
+from wespk.io.ark import read_vectors
+from wespk.io.tables import read_table, spk2utt_of
+from wespk.utils.errors import InputError
+
+_REPORT_SECONDS = 60
+
+
+def extract_job(network, source, out, job, num_jobs, device, max_frames=0, num_workers=2, logger=None):
+    """Embed job ``job``'s (1..num_jobs) share of ``source`` into OUT/xvector.JOB.{ark,scp}; returns the number written.
+
+    source: see ``wespk.embedding.sources``. The table appears whole, sorted by key, or not at all.
+    """
+    if not 1 <= job <= num_jobs:
+        raise InputError(f"--job {job} is not among 1..{num_jobs} (--num-jobs)")
+    batches = share(length_batches(source.num_frames, max_frames_for(device, max_frames)), job, num_jobs)
+    total, started, reported = sum(map(len, batches)), time.monotonic(), time.monotonic()
+
+    def report(done):
+        nonlocal reported
+        if logger and time.monotonic() - reported > _REPORT_SECONDS:
+            reported = time.monotonic()
+            logger.info("%d of %d utterances, %.1f a second", done, total, done / (reported - started))
+
+    order, rows = embed_batches(network.model, batches, source.read, source.keys, device, network.cmn, num_workers, report)
+    write_vectors(_job_table(out, job), {source.keys[i]: row for i, row in zip(order, rows, strict=True)})
+    return total
+
+
+def merge(data, out, num_jobs, speaker_means=False):
+    """Join OUT/xvector.1 .. xvector.NUM_JOBS into OUT/xvector.{ark,scp} and delete them; also spk_xvector if asked.
+
+    Every utterance of the folder ``data`` must be there, once, and no other. Returns (utterances, speakers or 0).
+    """
+    keys = data_utterances(data)
+    if speaker_means and not (Path(data) / "utt2spk").is_file():
+        raise InputError(f"--speaker-means true needs {data}/utt2spk, which is not there")
+    rows = read_jobs(out, num_jobs, keys)
+    write_vectors(Path(out) / "xvector.scp", dict(zip(keys, rows, strict=True)))
+    speakers = 0
+    if speaker_means:
+        speakers = write_speaker_means(out, spk2utt_of(read_table(Path(data) / "utt2spk")), keys, rows)
+    for path in Path(out).iterdir():
+        if re.fullmatch(r"xvector\.\d+\.(ark|scp)", path.name):
+            path.unlink()
+    return len(keys), speakers
+
+
+def read_jobs(out, num_jobs, keys):
+    """Read the tables of all jobs -> (N, D) float32, in the order of ``keys``.
+
+    keys: the utterances that must be there, sorted, no more and no fewer; ``InputError`` names the first that is missing,
+    foreign or there twice, one without a sound embedding, or the job whose table is not there.
+    """
+    position, rows, seen = {key: i for i, key in enumerate(keys)}, None, np.zeros(len(keys), dtype=bool)
+    for job in range(1, num_jobs + 1):
+        table = _job_table(out, job)
+        if not table.is_file():
+            raise InputError(f"{table} is not there: job {job} of {num_jobs} failed or has not run; run it again")
+        if not table.stat().st_size:
+            continue  # more jobs than batches
+        found, vectors = read_vectors(table)
+        if rows is None:
+            rows = np.empty((len(keys), vectors.shape[1]), dtype=np.float32)
+        for key, vector in zip(found, vectors, strict=True):
+            if key not in position:
+                raise InputError(f"{table}: utterance {key} is not in the data folder; remove {out} and extract again")
+            if seen[position[key]]:
+                raise InputError(f"{table}: utterance {key} was extracted by an earlier job too; run all jobs again, "
+                                 f"each with --num-jobs {num_jobs}")
+            seen[position[key]], rows[position[key]] = True, vector
+    if not seen.all():
+        absent = [keys[i] for i in np.flatnonzero(~seen)]
+        raise InputError(f"{len(absent)} of {len(keys)} utterances have no embedding in {out}/xvector.1..{num_jobs}.scp, "
+                         f"the first is {absent[0]}; run all jobs again, each with --num-jobs {num_jobs}")
+    check_embeddings(rows, keys)
+    return rows
+
+
+def write_speaker_means(out, spk2utt, keys, rows):
+    """Write OUT/spk_xvector.{ark,scp}: the mean, not length-normalised, of each speaker's embeddings.
+
+    spk2utt: speaker -> utterances; keys, rows: (N,) and (N, D). Means are taken in float64. Returns the number of speakers.
+    """
+    position = {key: i for i, key in enumerate(keys)}
+    means = {}
+    for speaker, utterances in spk2utt.items():
+        absent = next((u for u in utterances if u not in position), None)
+        if absent is not None:
+            raise InputError(f"speaker {speaker}: utterance {absent} has no embedding in {out}")
+        means[speaker] = rows[[position[u] for u in utterances]].mean(axis=0, dtype=np.float64)
+    check_embeddings(np.stack(list(means.values())), list(means), "mean of speaker")
+    write_vectors(Path(out) / "spk_xvector.scp", means)
+    return len(means)
+
+
+def _job_table(out, job):
+    return Path(out) / f"xvector.{job}.scp"

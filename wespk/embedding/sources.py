@@ -1,0 +1,97 @@
+"""Where stage 4 takes whole utterances from: the feature arks of stage 2, or audio through the model's own front end.
+
+A source has ``keys`` (utterances, sorted), ``num_frames`` (N,) (for grouping; before VAD, so an upper bound with it) and
+``read(index) -> (T, F) float32``, not normalised, callable from several threads.
+"""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from wespk.io.ark import read_array, read_scp
+from wespk.io.audio import read_audio
+from wespk.io.frames import FrameReader, dequantise
+from wespk.io.tables import read_numbers, read_table
+from wespk.utils.errors import InputError
+
+
+def open_source(data, network, kind):
+    """The source for a data folder: ``kind`` feats or waves. Raises ``InputError`` if the folder lacks what it needs."""
+    return FeatureArks(data, network.config["features"]) if kind == "feats" else WaveFiles(data, network)
+
+
+def data_utterances(data):
+    """The utterances of a data folder, sorted: the keys of utt2spk, else of wav.scp, else of feats.scp."""
+    for name in ("utt2spk", "wav.scp", "feats.scp"):
+        if (Path(data) / name).is_file():
+            return sorted(read_table(Path(data) / name))
+    raise InputError(f"{data} holds no utt2spk, wav.scp or feats.scp; make it in stage 1")
+
+
+def _lookup(table, path, keys, fix):
+    """The values of ``keys`` in a table read from ``path``; names the first that is not there."""
+    for key in keys:
+        if key not in table:
+            raise InputError(f"{path}: utterance {key} is not there; {fix}")
+    return [table[key] for key in keys]
+
+
+def speech_features(front_end, samples):
+    """Features (T, F) of a waveform (N,), not normalised; its speech frames only if the front end says ``features.vad``."""
+    if not front_end.vad:
+        return front_end(samples)
+    feats, speech = front_end.many_with_speech([samples])[0]
+    return feats[speech]
+
+
+class FeatureArks:
+    """Utterances of DATA/feats.scp, without DATA/vad.scp's silence if the configuration says ``features.vad``."""
+
+    def __init__(self, data, conf):
+        data = Path(data)
+        self.keys = data_utterances(data)
+        path = data / "feats.scp"
+        specs = _lookup(read_scp(path), path, self.keys, "compute its features (stage 2)")
+        self._feats, self._lock = FrameReader(specs, self.keys), threading.Lock()
+        self.num_frames = self._feats.num_frames
+        self._vad = None
+        if conf["vad"]:
+            path = data / "vad.scp"
+            self._vad = _lookup(read_scp(path), path, self.keys, "the model was trained with features.vad: run stage 2 "
+                                "with the experiment's configuration")
+
+    def read(self, index):
+        """Features (T, F) float32 of utterance number ``index``."""
+        with self._lock:  # the reader's cache of open arks is not made for several threads; decompression is
+            raw = self._feats.read_raw([index], [0], self.num_frames[index])
+        feats = dequantise(raw)[0]
+        if self._vad is None:
+            return feats
+        speech = torch.from_numpy(read_array(self._vad[index], self.keys[index]) > 0)
+        if len(speech) != len(feats):
+            raise InputError(f"utterance {self.keys[index]}: {len(speech)} VAD decisions for {len(feats)} frames; "
+                             "features and vad.scp are from two runs, repeat stage 2")
+        return feats[speech]
+
+
+class WaveFiles:
+    """Utterances of DATA/wav.scp through the model's front end, on the CPU. Needs DATA/utt2dur (stage 1)."""
+
+    def __init__(self, data, network):
+        data = Path(data)
+        self.keys = data_utterances(data)
+        self._front_end = network.front_end
+        self._specs = _lookup(read_table(data / "wav.scp"), data / "wav.scp", self.keys, "add its audio")
+        seconds = _lookup(read_numbers(data / "utt2dur", float), data / "utt2dur", self.keys, "repeat stage 1")
+        self.num_frames = np.array([self._front_end.num_frames(round(s * self._front_end.sample_rate)) for s in seconds], dtype=np.int64)
+
+    def read(self, index):
+        """Features (T, F) float32 of utterance number ``index``."""
+        key = self.keys[index]
+        samples, rate = read_audio(self._specs[index])
+        if rate != self._front_end.sample_rate:
+            raise InputError(f"utterance {key} ({self._specs[index]}): {rate} Hz, but the model was trained at "
+                             f"{self._front_end.sample_rate} Hz; resample the file (wespk.bin.embed does it by itself)")
+        return speech_features(self._front_end, samples)
