@@ -15,7 +15,7 @@ def make_synthetic(
     rirs: int = 24,
     seed: int = 42,
 ):
-    """Make OUT/voxceleb1 (dev, test, veri_test.txt), OUT/musan and OUT/rirs; one made before with the same options is kept.
+    """Make OUT/voxceleb1 (dev, test, veri_test.txt), OUT/musan and OUT/rirs, unless made before with the same options.
 
     Args:
         out: folder to make; it must not exist, unless this command made it with the same options

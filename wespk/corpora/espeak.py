@@ -55,7 +55,7 @@ class Espeak:
         return 0
 
     def set_voice(self, lines):
-        """Load the voice described by ``lines`` (of eSpeak's voice file: pitch, formant, breath ...) on American English."""
+        """Load American English in the voice that ``lines`` of eSpeak's voice files describe (pitch, formant ...)."""
         with tempfile.NamedTemporaryFile("w", suffix=".voice", encoding="utf-8") as file:
             file.write(self._language + "\n" + "\n".join(lines) + "\n")
             file.flush()
@@ -72,7 +72,8 @@ class Espeak:
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
         self._chunks = []
         data = text.encode() + b"\0"
-        status = self._library.espeak_Synth(data, ctypes.c_size_t(len(data)), 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None)
+        size = ctypes.c_size_t(len(data))
+        status = self._library.espeak_Synth(data, size, 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None)
         if status != 0 or not self._chunks:
             raise InputError(f"eSpeak NG made no speech of '{text}' (status {status})")
         return np.concatenate(self._chunks).astype(np.float32) / 32768

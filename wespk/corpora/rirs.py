@@ -61,7 +61,7 @@ def write_rirs(found, out, jobs=8):
         channels = dict(zip(found, pool.map(lambda path: audio_info(path)[2], found.values())))
     mono = {i: path for i, path in found.items() if channels[i] == 1}
     if not mono:
-        raise InputError(f"{next(iter(found.values()))}: several channels, like all found; one-channel files are needed")
+        raise InputError(f"{next(iter(found.values()))}: several channels, like all found; give one-channel files")
     write_table(os.path.join(out, "rirs.scp"), mono)
     several = len(found) - len(mono)
     return [f"{out}: {len(mono)} impulse responses" + (f"; {several} of several channels left out" if several else "")]

@@ -24,13 +24,13 @@ RECORD = "made_by.txt"
 
 _SESSION_NAME = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 _WORDS = {
-    "who": "the teacher|my brother|an old man|her doctor|the young girl|our neighbour|a farmer|the captain".split("|"),
-    "does": "found|carried|wanted|bought|painted|remembered|watched|followed|opened|forgot|pushed|described".split("|"),
+    "who": "the teacher|my brother|an old man|her doctor|the young girl|our neighbour|a farmer|the captain",
+    "does": "found|carried|wanted|bought|painted|remembered|watched|followed|opened|forgot|pushed|described",
     "what": "a yellow bag|the broken window|seven small boats|some fresh bread|the heavy door|a long letter|"
-    "many wild horses|the other picture|a quiet song|two cups of coffee|the village bridge|his favourite shoes".split("|"),
+    "many wild horses|the other picture|a quiet song|two cups of coffee|the village bridge|his favourite shoes",
     "where": "near the river|in the garden|behind the church|at the station|under the table|by the sea|"
-    "across the street|on the mountain|inside the kitchen".split("|"),
-    "when": "on monday|yesterday morning|after the storm|before dinner|every summer|last week|at half past nine".split("|"),
+    "across the street|on the mountain|inside the kitchen",
+    "when": "on monday|yesterday morning|after the storm|before dinner|every summer|last week|at half past nine",
 }
 
 
@@ -113,7 +113,7 @@ def sentence(rng, num_words):
     while len(words) < num_words:
         for kind in ("who", "does", "what", "where", "when"):
             if kind not in ("where", "when") or rng.random() < 0.5:
-                words += str(rng.choice(_WORDS[kind])).split()
+                words += str(rng.choice(_WORDS[kind].split("|"))).split()
         words[-1] += "."
     return " ".join(words)
 

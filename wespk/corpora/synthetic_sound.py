@@ -91,13 +91,14 @@ def music(rng, num_samples):
     for start in np.arange(0, num_samples / SAMPLE_RATE, beat):
         pitch = root * 2 ** (rng.choice([-12, 0, 2, 4, 7, 9, 12, 14]) / 12)
         age = seconds[int(start * SAMPLE_RATE) :] - start
-        note = sum(np.sin(2 * np.pi * pitch * h * age) / h ** rng.uniform(0.8, 1.6) for h in range(1, rng.integers(6, 10)))
+        harmonics = range(1, rng.integers(6, 10))
+        note = sum(np.sin(2 * np.pi * pitch * h * age) / h ** rng.uniform(0.8, 1.6) for h in harmonics)
         total[len(total) - len(age) :] += note * np.exp(-age * rng.uniform(2, 6)) * rng.uniform(0.4, 1)
     return total
 
 
 def room_response(rng, t60):
-    """A room impulse response: direct sound after 2.5 ms, some early reflections, noise decaying by 60 dB in ``t60`` s."""
+    """A room impulse response: direct sound after 2.5 ms, early reflections, noise falling by 60 dB in ``t60`` s."""
     size = int((t60 + 0.05) * SAMPLE_RATE)
     age = np.arange(size) / SAMPLE_RATE
     response = rng.normal(size=size) * 10 ** (-3 * age / t60) * rng.uniform(0.02, 0.08)
