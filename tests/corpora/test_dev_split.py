@@ -108,3 +108,9 @@ def test_the_list_is_bounded_and_shared_evenly_among_speakers():
 def test_a_set_without_any_pair_is_refused():
     with pytest.raises(InputError, match="no trials can be made"):
         make_trials(corpus_of([1], [1]), seed=1)
+
+
+def test_when_nontargets_run_out_the_targets_are_cut_to_their_number():
+    utterances = corpus_of([12], [2])  # 67 pairs of one speaker, 24 of two
+    _, _, labels = make_trials(utterances, seed=1)
+    assert labels.sum() * 2 == len(labels) and len(labels) <= 48
