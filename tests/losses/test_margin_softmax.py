@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from loss_oracles import aam_target, cosine_rows, cross_entropy, inputs
 
+from tests.losses.loss_oracles import aam_target, cosine_rows, cross_entropy, inputs
 from wespk.losses import build_loss
 from wespk.losses.aam_softmax import add_angle
 from wespk.utils.errors import InputError

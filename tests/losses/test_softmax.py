@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from loss_oracles import cross_entropy, inputs
 
+from tests.losses.loss_oracles import cross_entropy, inputs
 from wespk.losses import build_loss
 from wespk.utils.errors import InputError
 

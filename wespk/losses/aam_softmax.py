@@ -25,6 +25,13 @@ def add_angle(cosine, margin, easy_margin=False):
     return torch.where(cosine > limit, moved, cosine - (1.0 + limit))
 
 
+def subtract_angle(cosine, margin):
+    """cos(theta - margin) for cos(theta) of any shape, margin in radians; it falls again where theta < margin."""
+    if margin == 0:
+        return cosine
+    return cosine * math.cos(margin) + safe_sine(cosine) * math.sin(margin)
+
+
 @LOSSES.register("aam_softmax")
 class AAMSoftmax(MarginSoftmax):
     """The target's cosine is lowered to cos(theta + margin), margin in radians.
@@ -32,10 +39,8 @@ class AAMSoftmax(MarginSoftmax):
     easy_margin: see ``add_angle``; other options: see ``MarginSoftmax``.
     """
 
-    max_margin = math.pi
-
     def __init__(self, embed_dim, num_classes, scale=32.0, margin=0.2, easy_margin=False, block_size=0):
-        super().__init__(embed_dim, num_classes, scale, margin, block_size)
+        super().__init__(embed_dim, num_classes, scale, margin, block_size, limits=(0, math.pi))
         self.easy_margin = check_flag("easy_margin", easy_margin)
 
     def penalised(self, target):

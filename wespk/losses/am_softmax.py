@@ -1,24 +1,13 @@
 """Additive-margin softmax (CosFace): Wang et al. 2018, arXiv 1801.05599 and 1801.09414."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 
 from wespk.losses import LOSSES
 from wespk.losses.base import MarginHead, check_count, check_number, cosines
-from wespk.losses.blocks import over_blocks
-
-
-def replace_target(values, labels, change):
-    """``values`` (B, k) with each row's target column, labels (B,), put through ``change``.
-
-    A label outside [0, k) names a class of another block: that row stays as it is. Returns the new values, the
-    targets (B,), 0 where there is none, and the mask (B,) of rows that have their target here.
-    """
-    here = (labels >= 0) & (labels < values.shape[1])
-    column = labels.clamp(0, values.shape[1] - 1)[:, None]
-    old = values.gather(1, column)
-    new = torch.where(here[:, None], change(old), old)
-    return values.scatter(1, column, new), torch.where(here, new[:, 0], 0), here
+from wespk.losses.blocks import find_targets, over_blocks
 
 
 class MarginSoftmax(MarginHead):
@@ -28,8 +17,8 @@ class MarginSoftmax(MarginHead):
     that are in memory at a time (same value and gradients, a second computation of the cosines in the backward pass).
     """
 
-    def __init__(self, embed_dim, num_classes, scale, margin, block_size):
-        super().__init__(embed_dim, num_classes, margin)
+    def __init__(self, embed_dim, num_classes, scale, margin, block_size, limits=(0, math.inf)):
+        super().__init__(embed_dim, num_classes, margin, limits)
         self.scale = check_number("scale", scale, 0, strict=True)
         self.block_size = check_count("block_size", block_size, 0)
 
@@ -44,14 +33,21 @@ class MarginSoftmax(MarginHead):
             return (parts[:, 0].logsumexp(0) - parts[:, 1].sum(0)).mean()
         cosine = cosines(embeddings, self.weight)
         self.set_accuracy(cosine.argmax(1), labels)
-        logits, _, _ = replace_target(cosine, labels, self.penalised)
-        return F.cross_entropy(self.scale * logits, labels)
+        logits, _ = self._logits(cosine, labels)
+        return F.cross_entropy(logits, labels)
+
+    def _logits(self, cosine, labels):
+        """Logits (B, k) of a block's cosines, and those of the targets that lie in it (B,), 0 elsewhere."""
+        column, here = find_targets(labels, cosine.shape[1])
+        target = cosine.gather(1, column)
+        target = torch.where(here, self.penalised(target), target)
+        return self.scale * cosine.scatter(1, column, target), self.scale * torch.where(here, target, 0)[:, 0]
 
     def _block(self, embeddings, weight, labels):
         """One block's share: row 0 the log of its summed exponentials, row 1 the target logits that lie in it."""
         cosine = cosines(embeddings, weight)
-        logits, target, _ = replace_target(cosine, labels, self.penalised)
-        return torch.stack([(self.scale * logits).logsumexp(1), self.scale * target]), cosine
+        logits, target = self._logits(cosine, labels)
+        return torch.stack([logits.logsumexp(1), target]), cosine
 
 
 @LOSSES.register("am_softmax")

@@ -8,6 +8,7 @@ from torch import nn
 
 from wespk.utils.errors import InputError
 from wespk.utils.precision import at_least_float32
+from wespk.utils.registry import nearest
 
 
 def check_number(name, value, low, high=math.inf, strict=False):
@@ -28,6 +29,13 @@ def check_count(name, value, low):
     """Return ``value`` if it is an integer >= ``low``; else raise ``InputError`` naming the option."""
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
         raise InputError(f"loss option {name} must be an integer >= {low}, not {value!r}")
+    return value
+
+
+def check_choice(name, value, known):
+    """Return ``value`` if it is one of ``known``; else raise ``InputError`` naming the option and the nearest."""
+    if value not in known:
+        raise InputError(f"loss option {name}: '{value}' is unknown{nearest(value, known)}; known: {', '.join(known)}")
     return value
 
 
@@ -122,18 +130,18 @@ class ClassHead(Loss):
 
 
 class MarginHead(ClassHead):
-    """A class head with a margin that lies in [0, max_margin], in the unit of the loss."""
+    """A class head with a margin, in the unit of the loss, that lies within ``limits`` (least, most)."""
 
     has_margin = True
-    max_margin = math.inf
 
-    def __init__(self, embed_dim, num_classes, margin):
+    def __init__(self, embed_dim, num_classes, margin, limits=(0, math.inf)):
         super().__init__(embed_dim, num_classes)
+        self.limits = limits
         self.set_margin(margin)
 
     def set_margin(self, margin):
-        """Use this margin from now on. Raises ``InputError`` outside of [0, max_margin]."""
-        self.margin = check_number("margin", margin, 0, self.max_margin)
+        """Use this margin from now on. Raises ``InputError`` outside of the limits."""
+        self.margin = check_number("margin", margin, *self.limits)
 
 
 def cosines(embeddings, weight):

@@ -4,6 +4,16 @@ import torch
 from torch.autograd.function import once_differentiable
 
 
+def find_targets(labels, num_classes):
+    """Where the targets of a block of ``num_classes`` columns are, given labels (B,) relative to the block.
+
+    Returns (column (B, 1) int64, here (B, 1) bool): labels outside [0, num_classes) belong to other blocks; their
+    column is any valid one and must not be used.
+    """
+    here = (labels >= 0) & (labels < num_classes)
+    return labels.clamp(0, num_classes - 1)[:, None], here[:, None]
+
+
 class _OverBlocks(torch.autograd.Function):
     """See ``over_blocks``. Forward keeps one block's intermediate results at a time; backward computes them again."""
 
