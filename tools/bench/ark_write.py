@@ -38,11 +38,12 @@ def main():
     matrices = [(draw.normal(size=(400, 80)) * 3 + 10).astype(np.float32) for _ in range(MATRICES)]
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:  # memory: the disk is not what is compared
         for method in (2, 3, 5):
-            pairs = [(_seconds(_ours, folder, matrices, method), _seconds(_theirs, folder, matrices, method)) for _ in range(ROUNDS)]
-            ours, theirs = (min(side) / MATRICES * 1e6 for side in zip(*pairs))
+            both = [[_seconds(side, folder, matrices, method) for side in (_ours, _theirs)] for _ in range(ROUNDS)]
+            ours, theirs = (min(side) / MATRICES * 1e6 for side in zip(*both))
             with open(f"{folder}/ours.ark", "rb") as a, open(f"{folder}/theirs.ark", "rb") as b:
                 same = "same bytes" if a.read() == b.read() else "BYTES DIFFER"
-            print(f"method {method}: wespk {ours:.0f} us, kaldi_native_io {theirs:.0f} us, ratio {theirs / ours:.1f}, {same}")
+            ratio = f"ratio {theirs / ours:.1f}"
+            print(f"method {method}: wespk {ours:.0f} us, kaldi_native_io {theirs:.0f} us, {ratio}, {same}")
 
 
 if __name__ == "__main__":

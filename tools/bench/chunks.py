@@ -50,8 +50,8 @@ def main():
         raw = max(_rate(lambda i, s: reader.read_raw(i, s, FRAMES), batches) for _ in range(3))
         whole = max(_rate(lambda i, s: dequantise(reader.read_raw(i, s, FRAMES)), batches) for _ in range(3))
         theirs = max(_rate(lambda i, s: _kaldiio(specs, i, s), batches[:10]) for _ in range(3))
-    print(f"chunks/s of {FRAMES} x {DIM} on one core: wespk {whole:.0f} (still compressed: {raw:.0f}), kaldiio {theirs:.0f}")
-    print(f"ratio {whole / theirs:.1f} (still compressed: {raw / theirs:.1f}); largest difference {difference.abs().max():.1e}")
+    print(f"chunks/s, {FRAMES} x {DIM}, one core: wespk {whole:.0f} (still compressed {raw:.0f}), kaldiio {theirs:.0f}")
+    print(f"ratio {whole / theirs:.1f} (still compressed {raw / theirs:.1f}); difference {difference.abs().max():.0e}")
 
 
 if __name__ == "__main__":

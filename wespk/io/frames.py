@@ -1,9 +1,9 @@
 """Random frames straight out of feature arks: for training, which wants 200 frames of an utterance, not all of it.
 
 ``FrameReader`` knows where every matrix lies in a few flat numpy arrays (about 50 bytes an utterance, shared by forked
-loader workers, since there are no Python objects whose reference counts would touch the pages), maps each ark when it is
-first needed, and copies only the wanted frames, still compressed. ``dequantise`` decompresses a whole batch at once, on
-the training device. Both give exactly what ``wespk.io.ark.read_array`` gives, cropped.
+loader workers, since there are no Python objects whose reference counts would touch the pages), maps each ark when it
+is first needed, and copies only the wanted frames, still compressed. ``dequantise`` decompresses a whole batch at once,
+on the training device. The result is exactly what ``wespk.io.ark.read_array`` gives, cropped.
 """
 
 from typing import NamedTuple
@@ -23,9 +23,9 @@ _CACHED = 4  # chunks decompressed together on a CPU
 class RawChunks(NamedTuple):
     """A batch of B chunks of T frames as they lie in the arks, all of one kind; three tensors, cheap to send and pin.
 
-    ``codes`` is (B, F, T) uint8 with ``points`` (B, F, 4), int16 holding uint16, for Kaldi's speech-feature compression;
-    otherwise (B, T, F), uint8, int16 (holding uint16) or float32, with no ``points``. ``scale`` is (B, 2) float32: least
-    value and span of each matrix.
+    ``codes`` is (B, F, T) uint8 with ``points`` (B, F, 4), int16 holding uint16, for Kaldi's speech-feature
+    compression; otherwise (B, T, F), uint8, int16 (holding uint16) or float32, with no ``points``. ``scale`` is (B, 2)
+    float32: least value and span of each matrix.
     """
 
     codes: torch.Tensor
@@ -55,7 +55,7 @@ class FrameReader:
         self.num_cols = self._header(0)[1].cols
         self.num_frames = self._count_frames() if num_frames is None else np.asarray(num_frames, dtype=np.int64)
         if len(self.num_frames) != len(files) or (keys is not None and len(self._keys) != len(files)):
-            raise InputError(f"{len(files)} matrices but {len(self.num_frames)} lengths; take both from one data folder")
+            raise InputError(f"{len(files)} matrices, {len(self.num_frames)} lengths; take all from one data folder")
 
     def __len__(self):
         return len(self._file)

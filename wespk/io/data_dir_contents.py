@@ -1,0 +1,96 @@
+"""What the tables of a data directory point to: recordings, decoded and looked at, and features and VAD in arks."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from wespk.io.ark_format import Malformed, map_file, parse_header, split_spec
+from wespk.io.audio import read_audio
+from wespk.io.pipes import is_pipe
+from wespk.utils.errors import InputError
+
+_SLACK = 0.2  # seconds by which utt2dur or a segment may miss the decoded length: AAC headers are off by that much
+
+
+def check_audio_files(wav_scp, sample_rate, durations, spans, jobs, defects):
+    """Decode every recording of ``wav.scp``, by ``jobs`` threads, and report what is wrong with it.
+
+    durations: dict id -> seconds from utt2dur; spans: dict recording -> (end of its last segment, the utterance).
+    """
+    paths, contents = {}, {}
+    with ThreadPoolExecutor(max(1, jobs)) as pool:
+        for key, (length, rate, digest, error) in zip(wav_scp, pool.map(_look, map(wav_scp.value, wav_scp))):
+            found = _faults(length, rate, error, sample_rate, durations.get(key), spans.get(key))
+            path_before = paths.setdefault(wav_scp.value(key), key)
+            same_before = contents.setdefault(digest, key) if digest else key
+            if path_before != key:
+                found.append((f"has the same recording as '{path_before}'", "give each id its own recording"))
+            elif same_before != key:
+                found.append((f"has the same samples as '{same_before}'", "drop one of the two copies"))
+            defects.extend(wav_scp.defect(key, message, fix) for message, fix in found)
+
+
+def _look(spec):
+    """(samples, rate, digest of the samples, what is wrong as (message, fix)) of a recording."""
+    try:
+        samples, rate = read_audio(spec)
+    except (InputError, OSError) as error:
+        message, _, fix = str(error).rpartition("; ")
+        return 0, 0, None, (message or fix, fix if message else "look at the file and its permissions")
+    if not samples.any():
+        return len(samples), rate, None, (f"{spec}: every sample is zero", "fetch it again, or take it off the list")
+    return len(samples), rate, hashlib.blake2b(np.ascontiguousarray(samples), digest_size=16).digest(), None
+
+
+def _faults(length, rate, error, sample_rate, duration, span):
+    """(message, fix) of everything wrong with one recording by itself."""
+    if error:
+        return [error]
+    found, seconds = [], length / rate
+    if rate != sample_rate:
+        fix = f"resample it to {sample_rate} Hz, or set features.sample_rate to {rate} for all"
+        found.append((f"has {rate} samples a second, not {sample_rate}", fix))
+    if duration is not None and abs(duration - seconds) > _SLACK:
+        found.append((f"lasts {seconds:.3f} s, but utt2dur says {duration} s", "measure utt2dur again (stage 1)"))
+    if span is not None and span[0] > seconds + _SLACK:
+        message = f"lasts {seconds:.3f} s, but segment '{span[1]}' ends at {span[0]} s"
+        found.append((message, "correct segments, or fetch the recording again"))
+    return found
+
+
+def check_features(tables, frames, defects):
+    """Check that feats.scp and vad.scp lead to whole matrices and vectors of the lengths in ``utt2num_frames``.
+
+    frames: dict id -> number of frames.
+    """
+    for name, kind in (("feats.scp", b"M"), ("vad.scp", b"V")):
+        table = tables.get(name)
+        opened, width = {}, {}
+        for key in table or ():
+            if is_pipe(table.value(key)):
+                continue  # a command is run when its output is wanted
+            fault = _fault_in_ark(table.value(key), kind, frames.get(key), opened, width)
+            if fault:
+                defects.append(table.defect(key, fault, "compute it again (stage 2)"))
+
+
+def _fault_in_ark(spec, kind, frames, opened, width):
+    """What is wrong with one object, or None. ``opened`` keeps the last ark; ``width`` the first dimension met."""
+    try:
+        path, position = split_spec(spec)
+        if path not in opened:
+            opened.clear()
+            opened[path] = map_file(path)
+        header = parse_header(opened[path], position)
+    except (Malformed, InputError, OSError) as error:
+        return f"in {spec}: {str(error).partition('; ')[0]}"
+    if (header.kind[1:] == b"V") != (kind == b"V"):
+        return f"in {spec}: a {header.kind.decode()} object where a {'vector' if kind == b'V' else 'matrix'} belongs"
+    if header.rows == 0:
+        return f"in {spec}: no frames"
+    if frames is not None and header.rows != frames:
+        return f"in {spec}: {header.rows} frames, but utt2num_frames says {frames}"
+    if header.cols != width.setdefault("first", header.cols):
+        return f"in {spec}: dimension {header.cols}, but {width['first']} before"
+    return None
