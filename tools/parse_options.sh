@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Command-line options for the shell scripts; to be sourced, and the arguments are those of the script that sources it:
+# Command-line options for the shell scripts; to be sourced, and the arguments are those of the script that sources
+# it:
 #
 #     stage=1
 #     exp=
@@ -8,10 +9,11 @@
 #       --exp DIR     experiment folder"
 #     . tools/parse_options.sh
 #
-# The options are the names that stand behind -- at the start of a line of $help_message; each needs a variable of that name
-# (dashes become underscores) that holds the default. Both "--name value" and "--name=value" are taken; of repeated options the
-# last one counts. Where the default is an integer or true/false, the value must be one too. A value that starts with -- must be
-# given as --name=value. Anything else stops the script with status 2; --help prints the text with the present defaults.
+# The options are the names that stand behind -- at the start of a line of $help_message; each needs a variable of
+# that name (dashes become underscores) that holds the default. Both "--name value" and "--name=value" are taken; of
+# repeated options the last one counts. Where the default is an integer or true/false, the value must be one too. A
+# value that starts with -- must be given as --name=value. Anything else stops the script with status 2; --help prints
+# the text with the present defaults.
 
 _option_error() {
   printf '%s: error: %s\n' "$(basename "$0")" "$1" >&2

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The environment of every command; to be sourced. Makes tools/venv if it is not whole, then sets WESPK_ROOT (absolute), PATH and
-# PYTHONPATH.
+# The environment of every command; to be sourced. Makes tools/venv if it is not whole, then sets WESPK_ROOT
+# (absolute), PATH and PYTHONPATH.
 
 WESPK_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 bash "$WESPK_ROOT/tools/setup.sh" || exit 1

@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# How one stage is run: is it to be done, and did it work? To be sourced by stages.sh, which holds the stages themselves. For
-# stage N there are plan_N, which sets
+# How one stage is run: is it to be done, and did it work? To be sourced by stages.sh, which holds the stages
+# themselves. For stage N there are plan_N, which sets
 #
 #     title reads writes      for the line that announces it
 #     options                 array of "name=value" words that decide its result
 #     inputs outputs          arrays of files and folders
 #
-# check_N, which stops unless what it needs is there, and work_N, the commands. The accounts are kept by stage_mark.py in
-# DATA/.stages and EXP/.stages.
+# check_N, which stops unless what it needs is there, and work_N, the commands. The accounts are kept by stage_mark.py
+# in DATA/.stages and EXP/.stages.
 
 die() {
   printf '%s: error: %s\n' "$(basename "$0")" "$1" >&2
@@ -18,8 +18,8 @@ say() {
   printf '%s %s\n' "$(date '+%H:%M:%S')" "$1"
 }
 
-# A command of a stage runs in a process group of its own, and a signal that asks us to stop is passed on to it as SIGTERM, so
-# that training can write a checkpoint and array jobs can be ended. Its exit status becomes ours.
+# A command of a stage runs in a process group of its own, and a signal that asks us to stop is passed on to it as
+# SIGTERM, so that training can write a checkpoint and array jobs can be ended. Its exit status becomes ours.
 child=
 stopped=
 pass_on() {
@@ -59,6 +59,7 @@ run() {
 }
 
 current=
+title=
 log=
 at_exit() {
   local status=$?

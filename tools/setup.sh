@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes tools/venv with what requirements.txt names, and the extras of setup.py that are given:  bash tools/setup.sh [test] [synthetic]
-# Does nothing, silently, when that is there already. A venv found without our record (made by hand, or by a run that was stopped)
-# is completed if its python works and made anew if not. Without a network: python3 -m venv --system-site-packages tools/venv
+#     bash tools/setup.sh [test] [synthetic]
+# Makes tools/venv with what requirements.txt names, and the extras of setup.py that are given. Does nothing, silently,
+# when that is there already. A venv found without our record (made by hand, or by a run that was stopped) is completed
+# if its python works and made anew if not. Without a network, "python3 -m venv --system-site-packages tools/venv"
 # beforehand lets it use what the machine has.
 set -euo pipefail
 
@@ -31,7 +32,8 @@ recent_python() { # print the first python on PATH that is 3.10 or later
       return
     fi
   done
-  fail "needs Python 3.10 or later, found $(python3 --version 2>&1 || true); on Debian or Ubuntu: apt-get install python3 python3-venv"
+  fail "needs Python 3.10 or later, found $(python3 --version 2>&1 || true); on Debian or Ubuntu: \
+apt-get install python3 python3-venv"
 }
 
 make_venv() {
@@ -80,6 +82,10 @@ install() { # sets
   if [ -n "$broken" ]; then # left by a run that was killed: pip believes they are there
     mapfile -t wanted <<<"$broken"
     pip_install --force-reinstall --no-deps "${wanted[@]}"
+    broken=$("$venv/bin/python" "$root/tools/venv_defects.py")
+    if [ -n "$broken" ]; then
+      fail "$venv is damaged beyond repair (${broken//$'\n'/ }); remove it and run this again"
+    fi
   fi
 }
 

@@ -4,12 +4,12 @@
     stage_mark.py check MARK [--option NAME=VALUE ...] [--input PATH ...]   exit 0: current; 1: not, and prints why
     stage_mark.py begin MARK [--option NAME=VALUE ...] [--input PATH ...]   note the start; MARK disappears
     stage_mark.py done  MARK [--output PATH ...]                            note the end; MARK appears
-    stage_mark.py ready MARK [--option NAME=VALUE ...]                      exit 0: a later stage may build on it; 1: why not
+    stage_mark.py ready MARK [--option NAME=VALUE ...]                      exit 0: a later stage may build on it
 
-MARK is a JSON file with the options of a stage and fingerprints of its inputs and outputs. A file of up to 1 MiB counts by its
-content, a longer one by its size and time of change, and a folder by what lies in it, down to two levels (names, sizes and
-times). ``ready`` looks at the options given, at the inputs that are still there, and at whether the stage was begun and not
-finished; where there is no mark at all (the files were brought along) it is content.
+MARK is a JSON file with the options of a stage and fingerprints of its inputs and outputs. A file of up to 1 MiB counts
+by its content, a longer one by its size and time of change, and a folder by what lies in it, down to two levels (names,
+sizes and times). ``ready`` looks at the options given, at the inputs that are still there, and at whether the stage was
+begun and not finished; it prints why if not. Where there is no mark at all (files brought along) it is content.
 """
 
 import hashlib

@@ -1,13 +1,16 @@
 # shellcheck shell=bash
-# The numbered stages, once for all recipes; to be sourced by a recipe's run.sh, which gives its own choices as options before
-# the user's (of repeated options the last one counts):
+# shellcheck disable=SC2034 # options are used by name
+# The numbered stages, once for all recipes; to be sourced by a recipe's run.sh, which gives its own choices as
+# options before the user's (of repeated options the last one counts):
 #
 #     . tools/stages.sh --recipe DIR --corpus voxceleb --default-config DIR/conf/resnet34.yaml "$@"
+#
+# This file turns the options into an experiment; the stages themselves are in tools/stages/.
 
 set -euo pipefail
 stages_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 
-# --- options ---------------------------------------------------------------------------------------------------------------
+# --- options --------------------------------------------------------------------------------------------------------
 recipe=$PWD
 corpus=
 default_config=
@@ -31,9 +34,10 @@ lists=
 train_sets=
 dev_speakers=40
 trials=
-score_norm=as
+score_norm=asnorm
 top_n=300
 cohort=speaker
+expected=
 help_message="usage: bash run.sh [--option value ...]
 
 stages: 1 data  2 features  3 training  4 embeddings  5 scoring  6 score normalisation  7 metrics and report
@@ -62,9 +66,10 @@ corpora (stage 1)
   --dev-speakers N     training speakers held out to watch the training
   --trials LIST        trial lists to score, comma-separated; empty: all
 scoring (stages 5 to 7)
-  --score-norm KIND    z, t, s, as or none
-  --top-n N            cohort scores that as-norm keeps for each side
+  --score-norm KIND    asnorm, snorm, znorm, tnorm or none
+  --top-n N            cohort scores that asnorm keeps for each side
   --cohort KIND        speaker (mean of each training speaker) or utterance
+  --expected FILE      recorded results (YAML) with which the report compares
 what a recipe says of itself
   --recipe DIR         folder of the recipe: its data, exp and conf
   --corpus NAME        see wespk/corpora
@@ -72,8 +77,11 @@ what a recipe says of itself
   --corpus-script FILE   bash script to run before stage 1, to make the corpus"
 . "$stages_root/tools/parse_options.sh"
 . "$stages_root/tools/run_stage.sh"
+for file in "$stages_root"/tools/stages/*.sh; do
+  . "$file"
+done
 
-# --- small tools -----------------------------------------------------------------------------------------------------------
+# --- small tools ----------------------------------------------------------------------------------------------------
 absolute() { # the absolute form of a path; nothing for nothing
   case $1 in
     '' | /*) printf '%s' "$1" ;;
@@ -100,7 +108,7 @@ conf() { # the value of one option of the configuration
   done
 }
 
-sets() { # those of train, dev and eval that there are
+data_sets() { # those of train, dev and eval that there are
   local name
   for name in train dev eval; do
     if [ -s "$data/$name/wav.scp" ]; then
@@ -109,7 +117,7 @@ sets() { # those of train, dev and eval that there are
   done
 }
 
-lists() { # the trial lists to score, by name
+trial_lists() { # the trial lists to score, by name
   local name
   if [ -n "$trials" ] && [ "$stage" -gt 1 ]; then
     tr , '\n' <<<"$trials"
@@ -135,213 +143,106 @@ existing() { # append those of the paths that exist to inputs or outputs ($1)
   done
 }
 
-# --- stage 1: data ---------------------------------------------------------------------------------------------------------
-plan_1() {
+# --- from the options to the stages ---------------------------------------------------------------------------------
+check_options() {
   local name
-  title=data reads="corpus folders" writes="$data/{train,dev,eval,musan,rirs}"
-  options=() inputs=() outputs=()
-  for name in corpus voxceleb1 voxceleb2 musan rirs lists train_sets dev_speakers trials; do
-    if [ -n "${!name}" ]; then
-      options+=("$name=${!name}")
+  for name in "$stage" "$stop_stage"; do
+    if [ "$name" -lt 1 ] || [ "$name" -gt 7 ]; then
+      die "there is no stage $name; the stages are 1 to 7 (--help says what each does)"
     fi
   done
-  existing inputs "$voxceleb1" "$voxceleb2" "$musan" "$rirs" "$lists"
-  for name in train dev eval; do
-    existing outputs "$data/$name"/{wav.scp,utt2spk,spk2utt,utt2dur,trials}
-  done
-  existing outputs "$data"/{musan,rirs}/*.scp
-}
-
-check_1() {
-  if [ -n "$corpus_script" ]; then
-    run bash "$corpus_script"
-    plan_1
+  if [ "$stage" -gt "$stop_stage" ]; then
+    die "--stage $stage comes after --stop-stage $stop_stage"
+  fi
+  if [ "$nj" -lt 1 ]; then
+    die "--nj must be 1 or more, not $nj"
+  fi
+  if [[ ! $gpus =~ ^[0-9]*$ ]]; then
+    die "--gpus takes a number, not '$gpus'"
+  fi
+  if [[ ! $seed =~ ^[0-9]*$ ]]; then
+    die "--seed takes a number, not '$seed'"
+  fi
+  if [[ ! $score_norm =~ ^(asnorm|snorm|znorm|tnorm|none)$ ]]; then
+    die "--score-norm takes asnorm, snorm, znorm, tnorm or none, not '$score_norm'"
+  fi
+  if [[ ! $cohort =~ ^(speaker|utterance)$ ]]; then
+    die "--cohort takes speaker or utterance, not '$cohort'"
   fi
 }
 
-work_1() {
-  local words=() name
-  for name in voxceleb1 voxceleb2 musan rirs lists train_sets dev_speakers trials; do
-    if [ -n "${!name}" ]; then
-      words+=("--${name//_/-}" "${!name}")
+name_folders() { # absolute paths, and the experiment's folder
+  local name
+  for name in config overlay exp data voxceleb1 voxceleb2 musan rirs lists expected; do
+    printf -v "$name" '%s' "$(absolute "${!name}")"
+  done
+  for name in config overlay expected; do
+    if [ -n "${!name}" ] && [ ! -f "${!name}" ]; then
+      die "--$name: no such file: ${!name}$(if [ -f "$recipe/conf/$(basename "${!name}")" ]; then
+        printf '; there is %s/conf/%s' "$recipe" "$(basename "${!name}")"
+      fi)"
     fi
   done
-  run python -m wespk.bin.prepare_corpus --corpus "$corpus" --out "$data" --jobs "$((nj > 8 ? nj : 8))" "${words[@]}"
-  for name in $(sets); do
-    words=()
-    if [ "$name" != train ]; then
-      words=(--train-dir "$data/train")
+  data=${data:-$recipe/data}
+  if [ -z "$exp" ]; then
+    name=$(basename "${config:-$default_config}" .yaml)
+    if [ -n "$overlay" ]; then
+      name+=-$(basename "$overlay" .yaml)
     fi
-    run python -m wespk.bin.validate_data --data "$data/$name" --sample-rate "$(conf features.sample_rate)" --jobs "$nj" "${words[@]}"
-  done
-}
-
-# --- stage 2: features -----------------------------------------------------------------------------------------------------
-has_copies() {
-  [ "$(conf copies.speeds)$(conf copies.kinds)" != "[][]" ]
-}
-
-feature_options() { # what of the configuration decides the features; copies are drawn with the seed
-  local line
-  for line in "${conf_lines[@]}"; do
-    if [[ $line == features.* ]] || { [[ $line == copies.* || $line == seed=* ]] && has_copies; }; then
-      printf '%s\n' "$line"
-    fi
-  done
-}
-
-plan_2() {
-  local name text
-  title=features reads="$data/{train,dev,eval}/wav.scp" writes="$data/{train,dev,eval}/feats.scp"
-  inputs=() outputs=()
-  text=$(feature_options)
-  mapfile -t options <<<"$text"
-  if has_copies; then
-    writes="$writes, $data/train_aug"
-    existing inputs "$data"/{musan,rirs}/*.scp
-    existing outputs "$data/train_aug"/{feats.scp,utt2spk,spk2utt,utt2num_frames,vad.scp}
-  fi
-  for name in $(sets); do
-    inputs+=("$data/$name/wav.scp" "$data/$name/utt2spk")
-    existing inputs "$data/$name/segments"
-    existing outputs "$data/$name"/{feats.scp,utt2num_frames,vad.scp} "$data/$name"/feats/*.ark
-  done
-}
-
-check_2() {
-  need 1 "$data/train/wav.scp"
-  build_on 1
-}
-
-work_2() {
-  local name jobs words
-  for name in $(sets); do
-    words=("${conf_words[@]}")
-    if [ "$name" = train ] && has_copies; then
-      words+=(--copies true --musan "$data/musan" --rirs "$data/rirs")
-    fi
-    jobs=$(count "$data/$name/utt2spk")
-    jobs=$((jobs < nj ? jobs : nj))
-    log="$data/$name/log/fbank.*.log"
-    run "${submit[@]}" JOB=1:"$jobs" "$data/$name/log/fbank.JOB.log" \
-      python -m wespk.bin.compute_fbank --data "$data/$name" --out "$data/$name/feats" --job JOB --num-jobs "$jobs" "${words[@]}"
-    run python -m wespk.bin.merge_feats --data "$data/$name" --out "$data/$name/feats" --num-jobs "$jobs"
-    agree "$data/$name/feats.scp" "$(count "$data/$name/feats.scp")" "$(count "$data/$name/utt2spk")"
-  done
-}
-
-# --- stage 3: training -----------------------------------------------------------------------------------------------------
-training_data() {
-  if has_copies; then
-    printf '%s' "$data/train_aug"
-  else
-    printf '%s' "$data/train"
+    exp=$recipe/exp/$name${seed:+-seed$seed}
   fi
 }
 
-last_checkpoint() {
-  printf '%s/checkpoints/epoch_%04d.pt' "$exp" "$(conf train.num_epochs)"
-}
-
-plan_3() {
-  local train
-  train=$(training_data)
-  title=training reads="$train, $data/dev" writes="$exp/checkpoints"
-  options=("${conf_lines[@]}")
-  inputs=("$train/utt2spk")
-  if [ "$(conf data.input)" = waves ]; then
-    inputs+=("$train/wav.scp")
-    existing inputs "$data"/{musan,rirs}/*.scp
-  else
-    inputs+=("$train/feats.scp")
+read_conf() { # the configuration: its options in $conf_lines, the words that say it to an entry point in $conf_words
+  local text words=()
+  conf_words=()
+  if [ -z "$config" ] && [ "$stage" -le 3 ]; then
+    config=$default_config
   fi
-  existing inputs "$data"/dev/{feats.scp,trials/dev}
-  outputs=("$exp/config.yaml" "$(last_checkpoint)")
-}
-
-check_3() {
-  local path text features
-  need 1 "$data/train/wav.scp"
-  for path in "${inputs[@]}"; do
-    need 2 "$path"
-  done
-  text=$(feature_options)
-  mapfile -t features <<<"$text"
-  build_on 2 "${features[@]}"
-}
-
-work_3() {
-  local words=(--exp "$exp" --train-data "$(training_data)" "${conf_words[@]}") launcher=(python) status=0
-  if [ -s "$data/dev/trials/dev" ]; then
-    words+=(--dev-data "$data/dev")
+  if [ -n "$config" ]; then
+    conf_words+=(--config "$config")
   fi
-  if [ "$(conf data.input)" = waves ]; then
-    words+=(--musan "$data/musan" --rirs "$data/rirs")
+  if [ -n "$overlay" ]; then
+    conf_words+=(--overlay "$overlay")
   fi
-  if [ "$num_gpus" -gt 1 ]; then
-    launcher=(python -m torch.distributed.run --standalone --nproc-per-node "$num_gpus")
+  if [ -n "$set$seed" ]; then
+    conf_words+=(--set "$set${seed:+ seed=$seed}")
   fi
-  if [ "$num_gpus" -gt 0 ]; then
-    words+=(--device cuda)
-  else
-    words+=(--device cpu)
+  words=("${conf_words[@]}")
+  if [ "$stage" -gt 3 ] || { [ "$stop_stage" -ge 3 ] && [ -e "$exp/config.yaml" ]; }; then
+    words+=(--exp "$exp") # what it was trained with; the same must be asked for now
   fi
-  log="$exp/train.log"
-  rm -f "$exp/requeue"
-  run "${launcher[@]}" -m wespk.bin.train "${words[@]}" || status=$?
-  if [ "$status" -ne 0 ] && [ -e "$exp/requeue" ]; then # torchrun does not hand on its workers' exit status
-    status=85
-  fi
-  if [ "$status" -ne 0 ]; then
-    exit "$status"
+  text=$(python "$WESPK_ROOT/tools/conf_lines.py" "${words[@]}")
+  mapfile -t conf_lines <<<"$text"
+  if [ "$stage" -le 3 ]; then
+    python -m wespk.bin.check_config "${conf_words[@]}" >/dev/null
   fi
 }
 
-# --- stage 4: embeddings ---------------------------------------------------------------------------------------------------
-plan_4() {
-  local name path
-  title=embeddings reads="$exp/checkpoints, $data/{eval,train}/feats.scp" writes="$exp/embeddings"
-  options=() outputs=()
-  inputs=("$(last_checkpoint)" "$data/train/feats.scp" "$data/train/utt2spk")
-  existing inputs "$data/eval/feats.scp"
-  existing outputs "$exp/checkpoints/average.pt" "$exp"/embeddings/{eval,train}/{xvector,spk_xvector}.{scp,ark}
+find_gpus() { # the number to use in $num_gpus; only those stay visible
+  local text ids=()
+  text=$(python "$WESPK_ROOT/tools/submit/visible_gpus.py")
+  if [ -n "$text" ]; then
+    mapfile -t ids <<<"$text"
+  fi
+  num_gpus=${gpus:-${#ids[@]}}
+  if [ "$num_gpus" -gt "${#ids[@]}" ]; then
+    die "--gpus $num_gpus, but this machine shows ${#ids[@]} (nvidia-smi, CUDA_VISIBLE_DEVICES)"
+  fi
+  CUDA_VISIBLE_DEVICES=$(IFS=,; printf '%s' "${ids[*]:0:num_gpus}")
+  export CUDA_VISIBLE_DEVICES
 }
 
-check_4() {
-  local text features
-  need 3 "$(last_checkpoint)"
-  need 2 "$data/train/feats.scp"
-  build_on 3
-  text=$(feature_options)
-  mapfile -t features <<<"$text"
-  build_on 2 "${features[@]}"
-}
-
-work_4() {
-  local name jobs words
-  run python -m wespk.bin.average_checkpoints --exp "$exp"
-  for name in train eval; do
-    if [ ! -e "$data/$name/feats.scp" ]; then
-      continue
-    fi
-    jobs=$(count "$data/$name/feats.scp")
-    words=(--device cpu --threads 1)
-    if [ "$num_gpus" -gt 0 ]; then
-      jobs=$((jobs < num_gpus ? jobs : num_gpus))
-      words=(--device cuda)
-    else
-      jobs=$((jobs < nj ? jobs : nj))
-    fi
-    log="$exp/embeddings/$name/log/extract.*.log"
-    run "${submit[@]}" --gpus "$((num_gpus > 0 ? 1 : 0))" JOB=1:"$jobs" "$exp/embeddings/$name/log/extract.JOB.log" \
-      python -m wespk.bin.extract_embeddings --exp "$exp" --data "$data/$name" --out "$exp/embeddings/$name" \
-      --job JOB --num-jobs "$jobs" "${words[@]}"
-    words=()
-    if [ "$name" = train ]; then
-      words=(--speaker-means true)
-    fi
-    run python -m wespk.bin.extract_embeddings --data "$data/$name" --out "$exp/embeddings/$name" --num-jobs "$jobs" \
-      --merge true "${words[@]}"
-    agree "$exp/embeddings/$name/xvector.scp" "$(count "$exp/embeddings/$name/xvector.scp")" "$(count "$data/$name/feats.scp")"
-  done
-}
+check_options
+. "$stages_root/tools/path.sh"
+. "$stages_root/tools/cmd.sh"
+name_folders
+read_conf
+find_gpus
+for ((number = stage; number <= stop_stage; number++)); do
+  run_stage "$number"
+done
+if [ "$stop_stage" -eq 7 ]; then
+  printf '\n'
+  cat "$exp/results/RESULTS.md"
+fi

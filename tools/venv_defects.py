@@ -1,7 +1,7 @@
 """Print ``name==version`` of each package in this virtual environment that is not whole; nothing when all are.
 
-An installation that was killed leaves packages whose files are missing, cut short, or not listed. pip takes such a package
-for installed, so tools/setup.sh asks here.
+An installation that was killed leaves packages whose files are missing, cut short, or not listed. pip takes such a
+package for installed, so tools/setup.sh asks here.
 """
 
 import sys

@@ -14,7 +14,8 @@ LOCAL = [sys.executable, str(ROOT / "tools" / "submit" / "local.py")]
 
 
 def submit(*words, **options):
-    return subprocess.run([*LOCAL, *map(str, words)], capture_output=True, text=True, timeout=60, **options)
+    line = [*LOCAL, *map(str, words)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False, **options)
 
 
 def alive(pid):

@@ -20,7 +20,8 @@ class Account:
 
     def call(self, command, *words):
         tool = str(ROOT / "tools" / "stage_mark.py")
-        done = subprocess.run([sys.executable, tool, command, str(self.mark), *words], capture_output=True, text=True)
+        line = [sys.executable, tool, command, str(self.mark), *words]
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
         return done.returncode, (done.stdout + done.stderr).strip()
 
     def complete(self):

@@ -2,10 +2,10 @@
 
     SUBMITTER [--gpus n] [--mem 8G] [--time t] [--num-threads n] [--max-jobs-run n] [JOB=1:N] LOG COMMAND [ARGUMENT ...]
 
-runs COMMAND once, or N times with JOB replaced by 1 to N in the log's name and in every argument. Two things differ from
-Kaldi on purpose: the arguments reach the command exactly as given (no shell reads them a second time, so spaces, quotes and
-``$`` are safe; write ``bash -c '...'`` for pipes and redirections), and JOB is replaced only where it is a word, that is, not
-next to another letter or digit (a folder called MYJOBS keeps its name).
+runs COMMAND once, or N times with JOB replaced by 1 to N in the log's name and in every argument. Two things differ
+from Kaldi on purpose: the arguments reach the command exactly as given (no shell reads them a second time, so spaces,
+quotes and ``$`` are safe; write ``bash -c '...'`` for pipes and redirections), and JOB is replaced only where it is a
+word, that is, not next to another letter or digit (a folder called MYJOBS keeps its name).
 """
 
 import difflib
@@ -114,7 +114,7 @@ def _parse(words):
         raise ValueError(f"{command[0]} belongs before the log file {log}")
     for word in command:
         if word in SHELL_WORDS:
-            raise ValueError(f"the argument '{word}' would reach the command as it is; for a shell write: bash -c '...'")
+            raise ValueError(f"the argument '{word}' would reach the command as it is; for a shell: bash -c '...'")
     job = ArrayJob(log, tuple(command), name, indices, options)
     if len(indices) > 1 and job.task(1)[0] == job.task(2)[0]:
         raise ValueError(f"{len(indices)} jobs would write one log: put {name} into the name {log}")
@@ -122,7 +122,7 @@ def _parse(words):
 
 
 def parse(words, program):
-    """An ``ArrayJob`` from a command line; prints one line and exits with status 2 if it is wrong, 0 after ``--help``."""
+    """An ``ArrayJob`` from a command line; if it is wrong, prints one line and exits with status 2."""
     if words and words[0] in ("--help", "-h"):
         print(__doc__.replace("SUBMITTER", program).strip())
         print("\n" + "\n".join(f"  --{name:14s}{meaning}" for name, (_, meaning) in OPTIONS.items()))

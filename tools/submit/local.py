@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Run an array job on this machine, as many jobs at once as there are cores, memory and GPUs for. See array_job.py for the
-command line.
+"""Run an array job on this machine, as many jobs at once as there are cores, memory and GPUs for.
 
-Each job gets OMP_NUM_THREADS = --num-threads (default 1), and sees --gpus GPUs of its own (default none). A job that outlasts
---time is stopped. Its log begins with the command and ends with "# Ended (code N) at ...". All jobs are run even when one
-fails; then the failed ones are named with the last lines of their logs. Exit status: 0; the failed jobs' own status where they
-agree on it, else 1; 2 for a wrong command line; 128 + n when stopped by signal n, which stops the jobs too.
+See array_job.py for the command line. Each job gets OMP_NUM_THREADS = --num-threads (default 1), and sees --gpus GPUs
+of its own (default none). A job that outlasts --time is stopped. Its log begins with the command and ends with
+"# Ended (code N) at ...". All jobs are run even when one fails; then the failed ones are named with the last lines of
+their logs. Exit status: 0; the failed jobs' own status where they agree on it, else 1; 2 for a wrong command line;
+128 + n when stopped by signal n, which stops the jobs too.
 """
 
 import os
@@ -68,7 +68,8 @@ class Task:
         if self.late:
             self.note(f"# Stopped: over its time limit of {self.limit} s")
             self.status = self.status or 1
-        self.note(f"# Ended (code {self.status}) at {now()}, elapsed time {time.monotonic() - self.started:.0f} seconds")
+        seconds = time.monotonic() - self.started
+        self.note(f"# Ended (code {self.status}) at {now()}, elapsed time {seconds:.0f} seconds")
         return True
 
     def _enforce_limit(self):

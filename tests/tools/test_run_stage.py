@@ -1,0 +1,103 @@
+"""tools/run_stage.sh: stages are skipped, redone with a reason, refused without inputs, and stopped by signals."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT
+
+# two stages: 2 copies in -> middle, 3 copies middle -> out; they share the option "kind"
+SCRIPT = f"""
+set -euo pipefail
+export WESPK_ROOT='{ROOT}'
+here=$(cd "$(dirname "$0")" && pwd)
+data="$here/the data" exp="$here/exp" kind=$1 command=$2
+mkdir -p "$data"
+. "$WESPK_ROOT/tools/run_stage.sh"
+plan_2() {{ title=first reads=in writes=middle options=("kind=$kind") inputs=("$here/in") outputs=("$data/middle"); }}
+check_2() {{ need 1 "$here/in"; }}
+work_2() {{ run cp "$here/in" "$data/middle"; }}
+plan_3() {{ title=second reads=middle writes=out options=("$command") inputs=("$data/middle") outputs=("$exp/out"); }}
+check_3() {{ need 2 "$data/middle"; build_on 2 "kind=$kind"; }}
+work_3() {{ log=the.log; run bash -c "$command"; cp "$data/middle" "$exp/out"; }}
+for number in ${{@:3}}; do run_stage "$number"; done
+"""
+
+
+@pytest.fixture
+def stages(tmp_path):
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    (folder / "run.sh").write_text(SCRIPT)
+    (folder / "in").write_text("one\n")
+    env = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
+
+    def call(*words, kind="k", command="true"):
+        line = ["bash", str(folder / "run.sh"), kind, command, *map(str, words)]
+        done = subprocess.run(line, capture_output=True, text=True, env=env, cwd="/", check=False)
+        said = [text.partition(" ")[2] for text in done.stdout.splitlines()]  # without the time
+        return done.returncode, said, done.stderr
+
+    call.folder, call.env = folder, env
+    return call
+
+
+def test_a_second_run_does_nothing(stages):
+    status, said, _ = stages(2, 3)
+    assert (status, said[1], said[3]) == (0, "stage 2 runs: not done yet", "stage 3 runs: not done yet")
+    before = {path: path.stat().st_mtime_ns for path in stages.folder.rglob("*")}
+    assert stages(2, 3)[1][1::2] == ["stage 2 is done already and current", "stage 3 is done already and current"]
+    assert {path: path.stat().st_mtime_ns for path in stages.folder.rglob("*")} == before
+
+
+def test_a_changed_input_runs_what_depends_on_it(stages):
+    stages(2, 3)
+    (stages.folder / "in").write_text("two\n")
+    _, said, _ = stages(2, 3)
+    assert said[1] == f"stage 2 runs: input {stages.folder}/in has changed"
+    assert said[3] == f"stage 3 runs: input {stages.folder}/the data/middle has changed"
+    assert (stages.folder / "exp" / "out").read_text() == "two\n"
+
+
+def test_a_stage_without_its_inputs_names_the_stage_that_makes_them(stages):
+    status, _, errors = stages(3)
+    assert status == 1
+    assert f"stage 3 needs {stages.folder}/the data/middle, which stage 2 makes: run --stage 2 first" in errors
+
+
+def test_a_stage_refuses_to_build_on_other_options(stages):
+    stages(2, 3)
+    status, _, errors = stages(3, kind="other")
+    assert status == 1 and "stage 2, which is out of date (option kind was 'k', is 'other')" in errors
+
+
+def test_a_failing_command_fails_the_script_and_is_not_taken_for_done(stages):
+    status, _, errors = stages(2, 3, command="echo it broke >&2; exit 7")
+    assert status == 7
+    assert "it broke" in errors and "stage 3 (second) FAILED with exit status 7" in errors and "the.log" in errors
+    assert stages(3)[1][1] == "stage 3 runs: was stopped before its end"
+
+
+def test_files_brought_along_without_an_account_will_do(stages):
+    (stages.folder / "the data").mkdir()
+    (stages.folder / "the data" / "middle").write_text("mine\n")
+    assert stages(3)[0] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_reaches_the_command_and_its_status_comes_back(stages, number):
+    stages(2)
+    ready = stages.folder / "ready"
+    command = f"trap 'exit 85' TERM; touch '{ready}'; for i in $(seq 600); do sleep 0.05; done"
+    line = ["bash", str(stages.folder / "run.sh"), "k", command, "3"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=stages.env)
+    while not ready.exists():
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 85
+    assert "interrupted after a checkpoint" in errors

@@ -1,0 +1,101 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # the plans' variables are read by tools/run_stage.sh
+# Stages 1 and 2: data folders and features. To be sourced by tools/stages.sh; see tools/run_stage.sh for what plan_N,
+# check_N and work_N are.
+
+# --- stage 1: data --------------------------------------------------------------------------------------------------
+plan_1() {
+  local name
+  title=data reads="corpus folders" writes="$data/{train,dev,eval,musan,rirs}"
+  options=() inputs=() outputs=()
+  for name in corpus voxceleb1 voxceleb2 musan rirs lists train_sets dev_speakers trials; do
+    if [ -n "${!name}" ]; then
+      options+=("$name=${!name}")
+    fi
+  done
+  existing inputs "$voxceleb1" "$voxceleb2" "$musan" "$rirs" "$lists"
+  for name in train dev eval; do
+    existing outputs "$data/$name"/{wav.scp,utt2spk,spk2utt,utt2dur,trials}
+  done
+  existing outputs "$data"/{musan,rirs}/*.scp
+}
+
+check_1() {
+  if [ -n "$corpus_script" ]; then
+    run bash "$corpus_script"
+    plan_1
+  fi
+}
+
+work_1() {
+  local words=() name
+  for name in voxceleb1 voxceleb2 musan rirs lists train_sets dev_speakers trials; do
+    if [ -n "${!name}" ]; then
+      words+=("--${name//_/-}" "${!name}")
+    fi
+  done
+  run python -m wespk.bin.prepare_corpus --corpus "$corpus" --out "$data" --jobs "$((nj > 8 ? nj : 8))" "${words[@]}"
+  for name in $(data_sets); do
+    words=()
+    if [ "$name" != train ]; then
+      words=(--train-dir "$data/train")
+    fi
+    words+=(--sample-rate "$(conf features.sample_rate)" --jobs "$nj")
+    run python -m wespk.bin.validate_data --data "$data/$name" "${words[@]}"
+  done
+}
+
+# --- stage 2: features ----------------------------------------------------------------------------------------------
+has_copies() {
+  [ "$(conf copies.speeds)$(conf copies.kinds)" != "[][]" ]
+}
+
+feature_options() { # what of the configuration decides the features; copies are drawn with the seed
+  local line
+  for line in "${conf_lines[@]}"; do
+    if [[ $line == features.* ]] || { [[ $line == copies.* || $line == seed=* ]] && has_copies; }; then
+      printf '%s\n' "$line"
+    fi
+  done
+}
+
+plan_2() {
+  local name text
+  title=features reads="$data/{train,dev,eval}/wav.scp" writes="$data/{train,dev,eval}/feats.scp"
+  inputs=() outputs=()
+  text=$(feature_options)
+  mapfile -t options <<<"$text"
+  if has_copies; then
+    writes="$writes, $data/train_aug"
+    existing inputs "$data"/{musan,rirs}/*.scp
+    existing outputs "$data/train_aug"/{feats.scp,utt2spk,spk2utt,utt2num_frames,vad.scp}
+  fi
+  for name in $(data_sets); do
+    inputs+=("$data/$name/wav.scp" "$data/$name/utt2spk")
+    existing inputs "$data/$name/segments"
+    existing outputs "$data/$name"/{feats.scp,utt2num_frames,vad.scp} "$data/$name"/feats/*.ark
+  done
+}
+
+check_2() {
+  need 1 "$data/train/wav.scp"
+  build_on 1
+}
+
+work_2() {
+  local name jobs words
+  for name in $(data_sets); do
+    words=("${conf_words[@]}")
+    if [ "$name" = train ] && has_copies; then
+      words+=(--copies true --musan "$data/musan" --rirs "$data/rirs")
+    fi
+    jobs=$(count "$data/$name/utt2spk")
+    jobs=$((jobs < nj ? jobs : nj))
+    log="$data/$name/log/fbank.*.log"
+    run "${submit[@]}" JOB=1:"$jobs" "$data/$name/log/fbank.JOB.log" \
+      python -m wespk.bin.compute_fbank --data "$data/$name" --out "$data/$name/feats" --job JOB --num-jobs "$jobs" \
+      "${words[@]}"
+    run python -m wespk.bin.merge_feats --data "$data/$name" --out "$data/$name/feats" --num-jobs "$jobs"
+    agree "$data/$name/feats.scp" "$(count "$data/$name/feats.scp")" "$(count "$data/$name/utt2spk")"
+  done
+}

@@ -1,0 +1,121 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # the plans' variables are read by tools/run_stage.sh
+# Stages 3 and 4: training and embeddings. To be sourced by tools/stages.sh; see tools/run_stage.sh for what plan_N,
+# check_N and work_N are.
+
+# --- stage 3: training ----------------------------------------------------------------------------------------------
+training_data() {
+  if has_copies; then
+    printf '%s' "$data/train_aug"
+  else
+    printf '%s' "$data/train"
+  fi
+}
+
+last_checkpoint() {
+  printf '%s/checkpoints/epoch_%04d.pt' "$exp" "$(conf train.num_epochs)"
+}
+
+plan_3() {
+  local train
+  train=$(training_data)
+  title=training reads="$train, $data/dev" writes="$exp/checkpoints"
+  options=("${conf_lines[@]}")
+  inputs=("$train/utt2spk")
+  if [ "$(conf data.input)" = waves ]; then
+    inputs+=("$train/wav.scp")
+    existing inputs "$data"/{musan,rirs}/*.scp
+  else
+    inputs+=("$train/feats.scp")
+  fi
+  existing inputs "$data"/{train,dev}/feats/*.ark "$data"/dev/trials/dev
+  outputs=("$exp/config.yaml" "$(last_checkpoint)")
+}
+
+check_3() {
+  local path text features
+  need 1 "$data/train/wav.scp"
+  for path in "${inputs[@]}"; do
+    need 2 "$path"
+  done
+  text=$(feature_options)
+  mapfile -t features <<<"$text"
+  build_on 2 "${features[@]}"
+}
+
+work_3() {
+  local words=(--exp "$exp" --train-data "$(training_data)" "${conf_words[@]}") launcher=(python) status=0
+  if [ -s "$data/dev/trials/dev" ]; then
+    words+=(--dev-data "$data/dev")
+  fi
+  if [ "$(conf data.input)" = waves ]; then
+    words+=(--musan "$data/musan" --rirs "$data/rirs")
+  fi
+  if [ "$num_gpus" -gt 1 ]; then
+    launcher=(python -m torch.distributed.run --standalone --nproc-per-node "$num_gpus")
+  fi
+  if [ "$num_gpus" -gt 0 ]; then
+    words+=(--device cuda)
+  else
+    words+=(--device cpu)
+  fi
+  log="$exp/train.log"
+  rm -f "$exp/requeue"
+  run "${launcher[@]}" -m wespk.bin.train "${words[@]}" || status=$?
+  if [ "$status" -ne 0 ] && [ -e "$exp/requeue" ]; then # torchrun does not hand on its workers' exit status
+    status=85
+  fi
+  if [ "$status" -ne 0 ]; then
+    exit "$status"
+  fi
+}
+
+# --- stage 4: embeddings --------------------------------------------------------------------------------------------
+plan_4() {
+  local name path
+  title=embeddings reads="$exp/checkpoints, $data/{eval,train}/feats.scp" writes="$exp/embeddings"
+  options=() outputs=()
+  inputs=("$(last_checkpoint)" "$data/train/feats.scp" "$data/train/utt2spk")
+  existing inputs "$data/eval/feats.scp" "$data"/{eval,train}/feats/*.ark
+  existing outputs "$exp/checkpoints/average.pt" "$exp"/embeddings/{eval,train}/{xvector,spk_xvector}.{scp,ark}
+}
+
+check_4() {
+  local text features
+  need 3 "$(last_checkpoint)"
+  need 2 "$data/train/feats.scp"
+  build_on 3
+  text=$(feature_options)
+  mapfile -t features <<<"$text"
+  build_on 2 "${features[@]}"
+}
+
+work_4() {
+  local name jobs words out
+  run python -m wespk.bin.average_checkpoints --exp "$exp"
+  for name in train eval; do
+    if [ ! -e "$data/$name/feats.scp" ]; then
+      continue
+    fi
+    out=$exp/embeddings/$name
+    jobs=$(count "$data/$name/feats.scp")
+    words=(--device cpu --threads 1)
+    if [ "$num_gpus" -gt 0 ]; then
+      jobs=$((jobs < num_gpus ? jobs : num_gpus))
+      words=(--device cuda)
+    else
+      jobs=$((jobs < nj ? jobs : nj))
+    fi
+    log="$out/log/extract.*.log"
+    run "${submit[@]}" --gpus "$((num_gpus > 0 ? 1 : 0))" JOB=1:"$jobs" "$out/log/extract.JOB.log" \
+      python -m wespk.bin.extract_embeddings --exp "$exp" --data "$data/$name" --out "$out" \
+      --job JOB --num-jobs "$jobs" "${words[@]}"
+    words=()
+    if [ "$name" = train ]; then
+      words=(--speaker-means true)
+    fi
+    run python -m wespk.bin.extract_embeddings --data "$data/$name" --out "$out" --num-jobs "$jobs" \
+      --merge true "${words[@]}"
+    agree "$out/xvector.scp" "$(count "$out/xvector.scp")" "$(count "$data/$name/feats.scp")"
+  done
+}

@@ -1,0 +1,147 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # the plans' variables are read by tools/run_stage.sh
+# Stages 5 to 7: scores, their normalisation, metrics and report. To be sourced by tools/stages.sh; see
+# tools/run_stage.sh for what plan_N, check_N and work_N are.
+
+plan_scores() { # the embeddings and trial lists that scores depend on, in $inputs; the lists' names in $names
+  local name text
+  inputs=("$exp"/embeddings/{eval,train}/xvector.{scp,ark})
+  text=$(trial_lists)
+  names=()
+  if [ -n "$text" ]; then
+    mapfile -t names <<<"$text"
+  fi
+  for name in "${names[@]}"; do
+    inputs+=("$data/eval/trials/$name")
+  done
+}
+
+check_scores() {
+  local path name
+  if [ "${#names[@]}" -eq 0 ]; then
+    die "stage $current needs trial lists in $data/eval/trials, which stage 1 makes: run --stage 1 first"
+  fi
+  for name in "${names[@]}"; do
+    if [ ! -f "$data/eval/trials/$name" ]; then
+      die "--trials $name: there is no $data/eval/trials/$name (there is: $(ls -m "$data/eval/trials"))"
+    fi
+  done
+  for path in "${inputs[@]}"; do
+    need 4 "$path"
+  done
+  build_on 4
+}
+
+plan_5() {
+  local name
+  title=scoring reads="$exp/embeddings, $data/eval/trials" writes="$exp/scores/LIST.cosine"
+  options=("mean=train") outputs=()
+  plan_scores
+  for name in "${names[@]}"; do
+    existing outputs "$exp/scores/$name.cosine"
+  done
+}
+
+check_5() {
+  check_scores
+}
+
+work_5() {
+  local name out
+  for name in "${names[@]}"; do
+    out=$exp/scores/$name.cosine
+    run python -m wespk.bin.score_cosine --trials "$data/eval/trials/$name" --out "$out" \
+      --embeddings "$exp/embeddings/eval/xvector.scp" --mean-embeddings "$exp/embeddings/train/xvector.scp"
+    agree "$out" "$(count "$out")" "$(count "$data/eval/trials/$name")"
+  done
+}
+
+plan_6() {
+  local name
+  title="score normalisation" reads="$exp/scores/LIST.cosine" writes="$exp/scores/LIST.cosine.$score_norm"
+  options=("score_norm=$score_norm" "cohort=$cohort") outputs=()
+  if [ "$score_norm" = asnorm ]; then
+    options+=("top_n=$top_n")
+  fi
+  plan_scores
+  inputs+=("$data/train/utt2spk")
+  for name in "${names[@]}"; do
+    inputs+=("$exp/scores/$name.cosine")
+    existing outputs "$exp/scores/$name.cosine.$score_norm"
+  done
+}
+
+check_6() {
+  local name
+  for name in "${names[@]}"; do
+    need 5 "$exp/scores/$name.cosine"
+  done
+  check_scores
+  build_on 5
+}
+
+work_6() {
+  local name out words=(--method "$score_norm" --top-n "$top_n" --utt2spk "$data/eval/utt2spk"
+    --embeddings "$exp/embeddings/eval/xvector.scp" --mean-embeddings "$exp/embeddings/train/xvector.scp"
+    --cohort-scp "$exp/embeddings/train/xvector.scp")
+  if [ "$score_norm" = none ]; then
+    return
+  fi
+  if [ "$cohort" = speaker ]; then
+    words+=(--cohort-utt2spk "$data/train/utt2spk")
+  fi
+  for name in "${names[@]}"; do
+    out=$exp/scores/$name.cosine.$score_norm
+    run python -m wespk.bin.score_norm --scores "$exp/scores/$name.cosine" --out "$out" "${words[@]}"
+    agree "$out" "$(count "$out")" "$(count "$exp/scores/$name.cosine")"
+  done
+}
+
+plan_7() {
+  local name
+  title="metrics and report" reads="$exp/scores" writes="$exp/results"
+  options=() inputs=() outputs=()
+  plan_scores
+  inputs=("$data/eval/utt2spk")
+  existing inputs "$expected"
+  for name in "${names[@]}"; do
+    inputs+=("$data/eval/trials/$name" "$exp/scores/$name.cosine")
+    if [ "$score_norm" != none ]; then
+      inputs+=("$exp/scores/$name.cosine.$score_norm")
+    fi
+  done
+  existing outputs "$exp"/results/{metrics.json,RESULTS.md,report.html,det.png}
+}
+
+check_7() {
+  local name
+  for name in "${names[@]}"; do
+    need 5 "$exp/scores/$name.cosine"
+    if [ "$score_norm" != none ]; then
+      need 6 "$exp/scores/$name.cosine.$score_norm"
+    fi
+  done
+  build_on 5
+  if [ "$score_norm" != none ]; then
+    build_on 6 "score_norm=$score_norm" "cohort=$cohort"
+  fi
+}
+
+work_7() {
+  local name scores='' keys='' words=()
+  for name in "${names[@]}"; do
+    scores+="$exp/scores/$name.cosine,"
+    keys+="$data/eval/trials/$name,"
+    if [ "$score_norm" != none ]; then
+      scores+="$exp/scores/$name.cosine.$score_norm,"
+      keys+="$data/eval/trials/$name,"
+    fi
+  done
+  if [ -n "$expected" ]; then
+    words=(--expected "$expected")
+  fi
+  run python -m wespk.bin.compute_metrics --scores "$scores" --trials "$keys" --utt2spk "$data/eval/utt2spk" \
+    --out "$exp/results/metrics.json" >/dev/null
+  run python -m wespk.bin.make_report --metrics "$exp/results/metrics.json" --out-dir "$exp/results" "${words[@]}" \
+    >/dev/null
+}
