@@ -174,19 +174,22 @@ def _evaluation(lists, trees):
     index = {}
     for tree in trees.values():
         index.update(tree.utterances)
-    chosen = {}
+    named = set()
     for found in lists:
-        for side in (found.enroll, found.test):
-            for line, utterance_id in enumerate(side, 1):
-                if utterance_id not in index:
-                    file = "/".join(utterance_id.split("-", 1)[:1] + utterance_id.split("-", 1)[1].rsplit("-", 1))
-                    roots = ", ".join(tree.root for tree in trees.values())
-                    raise InputError(
-                        f"{found.source}:{line}: no file {file} ({', '.join(SUFFIXES)}) under {roots}; complete the "
-                        "corpus, or choose other lists with --trials"
-                    )
-                chosen[utterance_id] = index[utterance_id]
-    return chosen
+        ids = {*found.enroll, *found.test}
+        absent = ids - index.keys()
+        if absent:
+            pairs = enumerate(zip(found.enroll, found.test), 1)
+            line, missing = next((line, i) for line, pair in pairs for i in pair if i in absent)
+            speaker, rest = missing.split("-", 1)
+            file = "/".join((speaker, *rest.rsplit("-", 1)))
+            roots = ", ".join(tree.root for tree in trees.values())
+            raise InputError(
+                f"{found.source}:{line}: no file {file} ({', '.join(SUFFIXES)}) under {roots} ({len(absent)} of the "
+                "list's are missing); complete the corpus, or choose other lists with --trials"
+            )
+        named |= ids
+    return {utterance_id: index[utterance_id] for utterance_id in sorted(named)}
 
 
 @CORPORA.register("voxceleb")

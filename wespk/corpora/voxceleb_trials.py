@@ -55,12 +55,15 @@ def read_list(path):
             if known[file] is None:
                 raise InputError(f"{path}:{number}: '{file}' is not of the form idNNNNN/SESSION/NNNNN.wav")
             side.append(known[file])
-        same = enroll[-1].split("-", 1)[0] == test[-1].split("-", 1)[0]
-        if same != (label == 1):
+        if _one_speaker(enroll[-1], test[-1]) != (label == 1):
             says = "one speaker" if label else "two speakers"
             raise InputError(f"{path}:{number}: the label says {says}, the file names do not; correct the list")
         labels.append(label)
     return TrialList(_name(path, len(labels)), str(path), enroll, test, np.array(labels, dtype=np.int8))
+
+
+def _one_speaker(first, second):
+    return first.startswith(second[: second.index("-") + 1])
 
 
 def _fields(line, where):
