@@ -32,6 +32,10 @@ def open_atomic(path, mode="w"):
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
+    except OSError as error:
+        if error.filename is None:  # a full disk, from write or fsync: say which file did not fit
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
