@@ -49,4 +49,4 @@ def voice(seconds, seed=0, rate=16000):
     formant = 700 + 400 * np.sin(2 * np.pi * 1.3 * time + rng.uniform(0, 6))
     wave = sum(np.exp(-((k * pitch - formant) / 500) ** 2) * np.sin(k * phase) for k in range(1, 25))
     envelope = 0.3 + 0.7 * (np.sin(2 * np.pi * 2.1 * time + rng.uniform(0, 6)) > -0.6)
-    return (0.2 * envelope * wave + 0.002 * rng.standard_normal(len(time))).astype(np.float32)
+    return (0.05 * envelope * wave + 0.002 * rng.standard_normal(len(time))).astype(np.float32)

@@ -1,6 +1,6 @@
 """Extraction in length-aware batches against one utterance at a time: are the embeddings equal, and how fast is each?
 
-    python tools/bench/extract.py --model resnet34 --utterances 48 --threads 1 --device cpu
+    . tools/path.sh; python tools/bench/extract.py --model resnet34 --utterances 48 --threads 1 --device cpu
 
 Both sides run in turn in one process, on the same made-up features with VoxCeleb1's spread of lengths (4 s up, 8 s on
 average); the figure of a side is its fastest round, by the wall clock. The ratio is one-by-one time / batched time.

@@ -32,8 +32,9 @@ def extract_embeddings(data: str, out: str, exp: str = "", checkpoint: str = "",
 
     if input not in ("feats", "waves"):
         raise InputError(f"--input takes feats or waves, not '{input}'")
-    if num_jobs < 1:
-        raise InputError(f"--num-jobs must be 1 or more, not {num_jobs}")
+    for name, value, least in (("num-jobs", num_jobs, 1), ("num-workers", num_workers, 0), ("threads", threads, 0)):
+        if value < least:
+            raise InputError(f"--{name} must be {least} or more, not {value}")
     if speaker_means and not merge:
         raise InputError("--speaker-means true works on merged embeddings: give it together with --merge true")
     if merge:

@@ -8,6 +8,7 @@ The front end is the one stored with the model, so these embeddings are those of
 """
 
 import os
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from wespk.embedding.sources import speech_features
 from wespk.io.audio import read_audio
 from wespk.utils.errors import InputError
 
-_LOUDEST = 2.0  # floats in [-1, 1) overshoot a little after resampling or mixing; int16 values in floats do not
+_LOUDEST = 64.0  # floats may overshoot 1 after mixing; speech in the range of int16 is far above
 
 
 def load_model(exp_dir_or_checkpoint, device="cpu", mean=None):
@@ -72,19 +73,20 @@ class Speaker:
         This is the raw cosine unless ``load_model`` was given a mean; the recipe's stage 5 subtracts the training
         set's mean, so its scores are reproduced by giving that. It is no probability: thresholds depend on the model.
         """
-        sides = []
-        for audio, name in ((a, "first"), (b, "second")):
-            vector = audio
-            if isinstance(audio, (str, os.PathLike, tuple)):
-                vector = self.embed(audio)
-            vector = np.asarray(vector, dtype=np.float64)
-            if vector.shape != (self.embed_dim,):
-                raise InputError(f"the {name} side has shape {vector.shape}; give a path, (samples, rate) or an "
-                                 f"embedding ({self.embed_dim},)")
-            vector = vector if self.mean is None else vector - self.mean
-            check_embeddings(vector[None], [name], "side")
-            sides.append(vector / np.linalg.norm(vector))
+        sides = [self._side(audio, name) for audio, name in ((a, "first"), (b, "second"))]
         return float(np.clip(sides[0] @ sides[1], -1.0, 1.0))
+
+    def _side(self, audio, name):
+        """One side of a comparison, float64 (D,), centred if there is a mean, of length one."""
+        if not isinstance(audio, (np.ndarray, torch.Tensor)):
+            audio = self.embed(audio)
+        vector = torch.as_tensor(audio).cpu().numpy().astype(np.float64)
+        if vector.shape != (self.embed_dim,):
+            raise InputError(f"the {name} side is an array of shape {vector.shape}; an embedding has {self.embed_dim} values, "
+                             "and samples are given together with their rate: (samples, rate)")
+        vector = vector if self.mean is None else vector - self.mean
+        check_embeddings(vector[None], [name], "side")
+        return vector / np.linalg.norm(vector)
 
     def features(self, audio, name="audio"):
         """Features (T, F) float32 of one recording, speech frames only if the model wants that; not normalised."""
@@ -123,11 +125,11 @@ def _load(audio, name):
     elif isinstance(audio, tuple) and len(audio) == 2:
         samples, rate = np.asarray(audio[0]), audio[1]
     else:
-        raise InputError(f"{name}: give a path or (samples, rate), not {type(audio).__name__}")
+        raise InputError(f"{name}: give a path or (samples, rate), not a {type(audio).__name__}")
     if samples.ndim != 1:
         raise InputError(f"{name}: samples of shape {samples.shape}; give one channel, (N,)")
-    if isinstance(rate, bool) or rate != int(rate) or rate <= 0:
-        raise InputError(f"{name}: the sample rate must be a positive whole number of Hz, not {rate}")
+    if not isinstance(rate, Real) or isinstance(rate, bool) or rate <= 0 or rate != int(rate):
+        raise InputError(f"{name}: the sample rate must be a positive whole number of Hz, not {rate!r}")
     if samples.dtype == np.int16:
         samples = samples / np.float32(32768)
     elif samples.dtype.kind != "f":

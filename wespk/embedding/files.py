@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from wespk.io.ark import ArkWriter, read_vectors
+from wespk.io.ark import ArkWriter
 from wespk.io.atomic import open_atomic
+from wespk.scoring.vectors import read_mean as mean_of_table
 from wespk.utils.errors import InputError
 
 
@@ -28,11 +29,10 @@ def read_mean(path):
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; give the xvector.scp of the training set, or a .npy file")
-    if path.suffix == ".npy":
-        try:
-            found = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise InputError(f"{path}: not a whole .npy file ({error}); write it again") from None
-    else:
-        found = read_vectors(path)[1]
+    if path.suffix != ".npy":
+        return mean_of_table(path)
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a whole .npy file ({error}); write it again") from None
     return found.mean(axis=0, dtype=np.float64) if found.ndim == 2 and len(found) else found
