@@ -3,6 +3,7 @@
 import torch
 
 from wespk.data import build_source
+from wespk.features.front_end import FrontEnd
 from wespk.training import checkpoint
 from wespk.training.experiment import Experiment
 from wespk.training.objectives import build_objective
@@ -26,8 +27,17 @@ def pick_device(name):
     return torch.device(name)
 
 
+def fit_model_to_features(conf):
+    """Put the features' dimension into ``conf["model"]``. Raises ``InputError`` if it says another one already."""
+    dim = FrontEnd(conf["features"]).feat_dim
+    if conf["model"].setdefault("feat_dim", dim) != dim:
+        raise InputError(f"model.feat_dim is {conf['model']['feat_dim']}, but the section 'features' gives {dim} "
+                         "coefficients a frame; leave model.feat_dim out")
+
+
 def check_model(conf, num_classes=2):
     """Build network, loss and objective once, so that a misspelt option is an error before anything is computed."""
+    fit_model_to_features(conf)
     with torch.device("meta"):
         return build_objective(conf, num_classes)
 
@@ -57,8 +67,9 @@ def train(conf, exp, train_data, dev_data, device="auto", musan=None, rirs=None)
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     try:
+        fit_model_to_features(conf)
         experiment = Experiment(exp)
-        source = build_source(conf, train_data, musan, rirs)
+        source = build_source(conf, train_data, musan, rirs, device)
         seed_everything(conf["seed"], "init")
         objective = build_objective(conf, len(source.speakers))
         if conf["train"]["init_from"]:

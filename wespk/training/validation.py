@@ -10,6 +10,7 @@ from wespk.io.ark import read_array, read_scp
 from wespk.io.tables import read_trials
 from wespk.metrics import eer, min_dcf
 from wespk.scoring.cosine import cosine_scores
+from wespk.scoring.vectors import normalise
 from wespk.utils import dist
 from wespk.utils.errors import InputError
 
@@ -46,6 +47,7 @@ class HeldOutSpeakers:
         position = {k: i for i, k in enumerate(self.keys)}
         enroll = np.array([position[k] for k in self.trials.enroll])
         test = np.array([position[k] for k in self.trials.test])
-        scores = cosine_scores(embeddings - embeddings.mean(axis=0), enroll, test)
+        normalise(embeddings, self.keys, embeddings.mean(axis=0))
+        scores = cosine_scores(embeddings, embeddings, enroll, test)
         return {"dev_eer": float(eer(scores, self.trials.labels)),
                 "dev_min_dcf": float(min_dcf(scores, self.trials.labels, p_target=0.01))}

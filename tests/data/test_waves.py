@@ -1,0 +1,125 @@
+"""Crops out of audio files: the samples of the file, the same in any company, classes by speed."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from wespk.data import build_source
+from wespk.data.loader import stream
+from wespk.data.sampler import EpochPlan
+from wespk.data.waves import read_bank
+from wespk.features.front_end import FrontEnd
+from wespk.io.tables import write_table
+from wespk.utils import config
+from wespk.utils.errors import InputError
+
+SETS = "data.input=waves data.chunk_frames=50 data.min_frames=20 features.num_mel_bins=20 seed=3 "
+
+
+def conf(sets=""):
+    return config.load(sets=SETS + sets)
+
+
+def write_audio(path, seconds, seed, rate=16000):
+    samples = np.random.default_rng(seed).normal(scale=0.1, size=int(seconds * rate))
+    soundfile.write(path, samples, rate, subtype="PCM_16")
+    return str(path)
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    seconds = {f"s{i % 2}-u{i}": 0.3 + 0.2 * i for i in range(8)}
+    write_table(tmp_path / "wav.scp", {k: write_audio(tmp_path / f"{k}.wav", s, i) for i, (k, s) in enumerate(seconds.items())})
+    write_table(tmp_path / "utt2dur", {k: f"{int(s * 16000) / 16000:.7g}" for k, s in seconds.items()})
+    write_table(tmp_path / "utt2spk", {k: k[:2] for k in seconds})
+    for kind in ("noise", "music", "speech", "rirs"):
+        table = {f"{kind}{i}": write_audio(tmp_path / f"{kind}{i}.wav", 0.4, 100 + i) for i in range(8)}
+        write_table(tmp_path / f"{kind}.scp", table)
+    return tmp_path
+
+
+def run(source, epochs=1, workers=0):
+    plan = EpochPlan(len(source.labels), 4, 1, 3)
+    for batch in stream(source, plan, 0, epochs * plan.steps_per_epoch, workers):
+        yield batch, source.finish(batch, torch.device("cpu"))
+
+
+def test_without_augmentation_features_are_those_of_a_piece_of_the_file(data_dir):
+    source = build_source(conf("features.cmn=none"), data_dir)
+    front_end, seen = FrontEnd(conf()["features"]), 0
+    for batch, feats in run(source):
+        assert feats.shape == (len(batch.items), 50, 20)
+        for item, wave, row in zip(batch.items, batch.inputs["waves"], feats, strict=True):
+            whole, _ = soundfile.read(data_dir / f"{source.describe([item])}.wav", dtype="float32")
+            if len(whole) >= source.chunk:
+                starts = [s for s in range(len(whole) - source.chunk + 1) if whole[s] == wave[0]]
+                assert any(np.array_equal(whole[s:s + source.chunk], wave.numpy()) for s in starts)
+            else:
+                assert np.array_equal(np.resize(whole, source.chunk), wave.numpy())
+            torch.testing.assert_close(row, front_end(wave), atol=2e-4, rtol=0)
+            seen += 1
+    assert seen == len(source.labels)
+
+
+def test_a_chunk_does_not_depend_on_workers_or_company(data_dir):
+    sets = "augment.prob=0.9 augment.speeds=[0.9,1.1] augment.mask_prob=0.5"
+    found = []
+    for workers in (0, 2):
+        source = build_source(conf(sets), data_dir, data_dir, data_dir)
+        rows = {(b.epoch, int(i)): (f, int(label)) for b, feats in run(source, 2, workers)
+                for i, f, label in zip(b.items, feats, b.labels)}
+        found.append(rows)
+    for key, (feats, label) in found[0].items():
+        assert torch.equal(feats, found[1][key][0]) and label == found[1][key][1]
+    assert not torch.equal(found[0][0, 7][0], found[0][1, 7][0])
+
+
+def test_each_speed_of_a_speaker_is_a_class_by_name(data_dir):
+    source = build_source(conf("augment.speeds=[0.9,1.1]"), data_dir)
+    assert source.speakers == ["s0", "s1", "sp0.9-s0", "sp0.9-s1", "sp1.1-s0", "sp1.1-s1"]
+    seen = set()
+    for batch, _ in run(source, epochs=12):
+        for item, label in zip(batch.items, batch.labels, strict=True):
+            assert source.speakers[label].endswith(source.describe([item])[:2])
+            seen.add(int(label))
+    assert seen == set(range(6))
+
+
+def test_augmentation_changes_the_share_of_chunks_it_is_asked_to(data_dir):
+    plain = build_source(conf(), data_dir)
+    spoilt = build_source(conf("augment.prob=0.5"), data_dir, data_dir, data_dir)
+    assert spoilt.banks == {"noise": 8, "music": 8, "babble": 8, "rir": 8}
+    changed = [not torch.allclose(a, b) for (_, x), (_, y) in zip(run(plain, 20), run(spoilt, 20), strict=True)
+               for a, b in zip(x, y, strict=True)]
+    assert 0.35 < np.mean(changed) < 0.65  # 160 draws at one half: three standard deviations are 0.12
+
+
+def test_a_bank_takes_a_seeded_selection_of_a_large_corpus(data_dir):
+    tables = {"noise": data_dir / "noise.scp"}
+    bank, count = read_bank(tables, 16000, 1.0 / 60, 3, "cpu")  # one second of 0.4 s files: three
+    again, _ = read_bank(tables, 16000, 1.0 / 60, 3, "cpu")
+    assert count == {"noise": 3} and bank.count("noise") == 3
+    files = np.arange(3)
+    assert torch.equal(bank.fetch("noise", files, np.zeros(3, int), 100), again.fetch("noise", files, np.zeros(3, int), 100))
+
+
+@pytest.mark.parametrize("sets, musan, says", [
+    ("augment.prob=0.5 augment.reverb_share=0", False, "give the noises"),
+    ("augment.prob=0.5 augment.reverb_share=1", True, "give impulse responses"),
+])
+def test_augmentation_without_its_material_is_refused(data_dir, sets, musan, says):
+    with pytest.raises(InputError, match=says):
+        build_source(conf(sets), data_dir, data_dir if musan else None, None)
+
+
+def test_a_missing_noise_list_is_named(data_dir):
+    (data_dir / "music.scp").unlink()
+    with pytest.raises(InputError, match="music.scp does not exist"):
+        build_source(conf("augment.prob=0.5"), data_dir, data_dir, data_dir)
+
+
+def test_audio_at_another_rate_is_refused_by_name(data_dir):
+    write_audio(data_dir / "s1-u7.wav", 3.4, 0, rate=8000)
+    with pytest.raises(InputError, match=r"'s1-u7' .*8000 Hz, but features.sample_rate is 16000"):
+        list(run(build_source(conf(), data_dir), workers=1))

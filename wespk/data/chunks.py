@@ -1,0 +1,108 @@
+"""Training input from stage 2's arks: random chunks, of which only the wanted frames are read."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from wespk.augment.spec_mask import SpecMask
+from wespk.data.speakers import label_speakers
+from wespk.features.front_end import FrontEnd
+from wespk.io.ark import read_array, read_scp
+from wespk.io.frames import FrameReader, RawChunks, dequantise
+from wespk.io.tables import read_table
+from wespk.utils.errors import InputError
+from wespk.utils.seed import uniform
+
+
+def keep_long(keys, lengths, least, what):
+    """Positions of the items at least ``least`` long; raises ``InputError`` when none is. ``what`` is the unit."""
+    kept = np.flatnonzero(lengths >= least)
+    if not len(kept):
+        raise InputError(f"none of {len(keys)} training utterances has data.min_frames={least} {what}; "
+                         f"the longest has {lengths.max()}: lower data.min_frames")
+    return kept
+
+
+class FeatureChunks:
+    """Chunks of ``data.chunk_frames`` frames out of ``data_dir/feats.scp``, a new one of each utterance every epoch.
+
+    ``labels`` int64 (N,) and ``speakers`` describe the N utterances with at least ``data.min_frames`` frames. ``fetch``
+    runs in the loader's workers and returns frames as they lie in the ark; ``finish`` decompresses, normalises and
+    masks them on the training device. An utterance shorter than a chunk is repeated. With ``features.vad``, chunks are
+    taken from the speech frames alone (which means reading whole utterances).
+
+    Raises ``InputError`` for missing files, utterances without a speaker, and features that are not what the
+    configuration describes.
+    """
+
+    def __init__(self, data_dir, conf):
+        data_dir = Path(data_dir)
+        scp = data_dir / "feats.scp"
+        if not scp.is_file():
+            raise InputError(f"{scp} does not exist: compute the features first (stage 2)")
+        table, frames = read_scp(scp), read_table(data_dir / "utt2num_frames")
+        missing = next((k for k in table if k not in frames), None)
+        if missing is not None:
+            raise InputError(f"{data_dir / 'utt2num_frames'} lacks '{missing}', which is in {scp}; run stage 2 again")
+        keys = list(table)
+        lengths = np.array([int(frames[k]) for k in keys])
+        kept = keep_long(keys, lengths, conf["data"]["min_frames"], "frames")
+        self.too_short = len(keys) - len(kept)
+        self.keys = np.array([keys[i].encode() for i in kept])
+        names = [keys[i] for i in kept]
+        self.speakers, self.labels = label_speakers(names, read_table(data_dir / "utt2spk"), data_dir / "utt2spk")
+        self.reader = FrameReader([table[k] for k in names], names, lengths[kept])
+        self.vad = self._vad_specs(data_dir, names) if conf["features"]["vad"] else None
+        self.front_end, self.mask = FrontEnd(conf["features"]), SpecMask(conf["augment"])
+        if self.reader.num_cols != self.front_end.feat_dim:
+            raise InputError(f"{scp} has {self.reader.num_cols} columns, the section 'features' describes "
+                             f"{self.front_end.feat_dim}: run stage 2 with this configuration")
+        self.frames, self.seed = conf["data"]["chunk_frames"], conf["seed"]
+
+    @staticmethod
+    def _vad_specs(data_dir, names):
+        table = read_scp(data_dir / "vad.scp")
+        missing = next((k for k in names if k not in table), None)
+        if missing is not None:
+            raise InputError(f"{data_dir / 'vad.scp'} lacks '{missing}'; run stage 2 again")
+        return [table[k] for k in names]
+
+    def identity(self):
+        """One line an utterance: what a resumed run must find unchanged."""
+        return (f"{key.decode()} {label} {num}" for key, label, num in zip(self.keys, self.labels, self.reader.num_frames))
+
+    def describe(self, items):
+        """The ids of the utterances numbered ``items``, for messages."""
+        return " ".join(self.keys[int(i)].decode() for i in items)
+
+    def summary(self):
+        """A few words for the log."""
+        return f"{self.too_short} left out as too short"
+
+    def fetch(self, epoch, items):
+        """Chunks of the utterances ``items`` (B,): (dict of tensors for ``finish``, labels (B,))."""
+        draw = uniform(items, self.seed, epoch, "crop")
+        if self.vad is not None:
+            chunks = np.stack([self._speech_chunk(i, u) for i, u in zip(items, draw)])
+            raw = RawChunks(torch.from_numpy(chunks), torch.zeros(len(items), 2), torch.zeros(0, dtype=torch.int16))
+        else:
+            spare = np.maximum(self.reader.num_frames[items] - self.frames, 0)
+            raw = self.reader.read_raw(items, (draw * (spare + 1)).astype(np.int64), self.frames)
+        return raw._asdict(), self.labels[items]
+
+    def _speech_chunk(self, item, draw):
+        feats, speech = self.reader.read(item), read_array(self.vad[item])
+        if len(speech) != len(feats):
+            raise InputError(f"{self.describe([item])}: {len(feats)} frames, but {len(speech)} VAD decisions; "
+                             "run stage 2 again")
+        feats = feats[speech > 0.5]
+        if not len(feats):
+            raise InputError(f"{self.describe([item])}: the VAD found no speech in it; leave it out of the data folder")
+        start = int(draw * (max(len(feats) - self.frames, 0) + 1))
+        return feats[np.arange(start, start + self.frames) % len(feats)]
+
+    def finish(self, batch, device):
+        """Features (B, T, F) float32 on ``device``, normalised and masked, of a ``Batch`` that ``fetch`` began."""
+        feats = self.front_end.normalise(dequantise(RawChunks(**batch.inputs), device))
+        return self.mask(feats, batch.items.numpy(), self.seed, batch.epoch)

@@ -1,0 +1,129 @@
+"""Training input from audio: random crops, with speed, noise and reverberation applied in batches on the device."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from wespk.augment.bank import TensorBank
+from wespk.augment.chain import WaveAugment
+from wespk.augment.spec_mask import SpecMask
+from wespk.augment.speed import speed_classes
+from wespk.data.chunks import keep_long
+from wespk.data.speakers import label_speakers
+from wespk.features.front_end import FrontEnd
+from wespk.io.audio import read_audio
+from wespk.io.tables import read_table
+from wespk.utils.errors import InputError
+from wespk.utils.seed import generator, uniform
+
+_READERS = 8
+
+
+def _read(key, spec, rate, start=0, num=None):
+    samples, found = read_audio(spec, start, num)
+    if found != rate:
+        raise InputError(f"'{key}' ({spec}): {found} Hz, but features.sample_rate is {rate}; resample it")
+    return samples
+
+
+def read_bank(tables, rate, minutes, seed, device):
+    """A ``TensorBank`` of the recordings in ``tables`` (kind -> scp file), held as 16-bit samples on ``device``.
+
+    Of a kind that has more than ``minutes`` a seeded selection is taken, whole files until it is full. Returns
+    (bank, {kind: number of files}). Raises ``InputError`` naming a missing table or an unreadable recording.
+    """
+    signals = {}
+    for kind, path in tables.items():
+        if not Path(path).is_file():
+            raise InputError(f"{path} does not exist: prepare it in stage 1 (--musan, --rirs), or switch off its use "
+                             "in the section 'augment'")
+        table = list(read_table(path).items())
+        order = generator(seed, "bank", kind).permutation(len(table))
+        taken, total = [], 0
+        with ThreadPoolExecutor(_READERS) as pool:
+            for first in range(0, len(order), _READERS):
+                for samples in pool.map(lambda i, t=table: _read(*t[i], rate), order[first:first + _READERS]):
+                    if total < minutes * 60 * rate:
+                        taken.append(samples)
+                        total += len(samples)
+                if total >= minutes * 60 * rate:
+                    break
+        signals[kind] = taken
+    return TensorBank(signals, device, torch.int16), {kind: len(v) for kind, v in signals.items()}
+
+
+class WaveChunks:
+    """Crops of ``data_dir/wav.scp``, a new one of each utterance every epoch; the interface of ``FeatureChunks``.
+
+    ``fetch`` reads samples; ``finish`` augments them, computes the features, normalises and masks, all on the training
+    device. With ``augment.speeds`` each speed of a speaker is a speaker of its own, named ``sp0.9-SPEAKER``.
+    musan_dir, rirs_dir: folders written by stage 1, needed as far as the section ``augment`` asks for them.
+    """
+
+    def __init__(self, data_dir, conf, musan_dir, rirs_dir, device="cpu"):
+        data_dir = Path(data_dir)
+        self.front_end, self.mask = FrontEnd(conf["features"]), SpecMask(conf["augment"])
+        rate = self.front_end.sample_rate
+        self.table, durations = read_table(data_dir / "wav.scp"), read_table(data_dir / "utt2dur")
+        keys = list(self.table)
+        missing = next((k for k in keys if k not in durations), None)
+        if missing is not None:
+            raise InputError(f"{data_dir / 'utt2dur'} lacks '{missing}'; run stage 1 again")
+        samples = np.array([round(float(durations[k]) * rate) for k in keys])
+        frames = np.array([self.front_end.num_frames(n) for n in samples])
+        kept = keep_long(keys, frames, conf["data"]["min_frames"], "frames")
+        self.too_short = len(keys) - len(kept)
+        self.keys, self.samples = [keys[i] for i in kept], samples[kept]
+        self.specs = [self.table[k] for k in self.keys]
+        names, labels = label_speakers(self.keys, read_table(data_dir / "utt2spk"), data_dir / "utt2spk")
+        self.speakers = speed_classes(names, conf["augment"]["speeds"])
+        self.labels = labels
+        self.num_names, self.rate = len(names), rate
+        self.chunk, self.seed = self.front_end.num_samples(conf["data"]["chunk_frames"]), conf["seed"]
+        self.augment, self.banks = self._augment(conf, musan_dir, rirs_dir, device)
+
+    def _augment(self, conf, musan_dir, rirs_dir, device):
+        section, noises, rirs, held = conf["augment"], None, None, {}
+        minutes, seed = section["bank_minutes"], conf["seed"]
+        if section["prob"] and section["reverb_share"] < 1 and musan_dir:
+            files = {kind: Path(musan_dir) / f"{'speech' if kind == 'babble' else kind}.scp" for kind in section["kinds"]}
+            noises, held = read_bank(files, self.rate, minutes, seed, device)
+        if section["prob"] and section["reverb_share"] > 0 and rirs_dir:
+            rirs, found = read_bank({"rir": Path(rirs_dir) / "rirs.scp"}, self.rate, minutes, seed, device)
+            held |= found
+        return WaveAugment(section, noises, rirs), held
+
+    def identity(self):
+        """One line an utterance: what a resumed run must find unchanged."""
+        return (f"{key} {label} {num}" for key, label, num in zip(self.keys, self.labels, self.samples))
+
+    def describe(self, items):
+        """The ids of the utterances numbered ``items``, for messages."""
+        return " ".join(self.keys[int(i)] for i in items)
+
+    def summary(self):
+        """A few words for the log."""
+        held = ", ".join(f"{count} {kind} files" for kind, count in self.banks.items())
+        return f"{self.too_short} left out as too short; augmentation from {held or 'nothing'}"
+
+    def fetch(self, epoch, items):
+        """Samples of the utterances ``items`` (B,): (dict of tensors for ``finish``, labels (B,))."""
+        wanted = self.augment.source_lengths(items, self.chunk, self.seed, epoch)
+        waves = np.zeros((len(items), self.augment.longest_source(self.chunk)), np.float32)
+        spare = np.maximum(self.samples[items] - wanted, 0)
+        starts = (uniform(items, self.seed, epoch, "crop") * (spare + 1)).astype(np.int64)
+        for row, item, start, num in zip(waves, items, starts, wanted):
+            found = _read(self.keys[item], self.specs[item], self.rate, int(start), int(min(num, self.samples[item])))
+            row[:num] = found if len(found) == num else np.resize(found, num)
+        speed = self.augment.speeds_of(items, self.seed, epoch)
+        return {"waves": torch.from_numpy(waves)}, self.labels[items] + speed * self.num_names
+
+    def finish(self, batch, device):
+        """Features (B, T, F) float32 on ``device``, augmented, normalised and masked, of a ``Batch`` from ``fetch``."""
+        items, waves = batch.items.numpy(), batch.inputs["waves"].to(device, non_blocking=True)
+        with torch.no_grad():
+            waves = self.augment(waves, items, self.seed, batch.epoch, self.chunk)
+            feats = self.front_end.normalise(self.front_end(waves))
+        return self.mask(feats, items, self.seed, batch.epoch)
