@@ -29,7 +29,9 @@ def test_tables_are_sorted_as_sort_does_in_the_c_locale(tmp_path):
     assert check.returncode == 0
 
 
-@pytest.mark.parametrize("text", ["a 1 2\nb  3\n", "a 1 2\nb 3", "a 1 2\r\nb 3\r\n", "a 1 2\r\nb 3", "a\t1 2\nb 3 \t\n"])
+@pytest.mark.parametrize("text", [
+    "a 1 2\nb  3\n", "a 1 2\nb 3", "a 1 2\r\nb 3\r\n", "a 1 2\r\nb 3", "a\t1 2\nb 3 \t\n",
+])
 def test_line_ends_and_blanks_that_occur_in_the_wild_are_accepted(tmp_path, text):
     (tmp_path / "table").write_bytes(text.encode())
     assert tables.read_table(tmp_path / "table") == {"a": "1 2", "b": "3"}

@@ -20,8 +20,11 @@ def validate_data(data: str, sample_rate: int = 16000, check_audio: bool = True,
     """
     from wespk.io.data_dir import validate
 
+    folders = [name.strip() for name in data.split(",") if name.strip()]
+    if not folders:
+        raise InputError(f"--data '{data}' names no directory")
     total = 0
-    for folder in filter(None, (name.strip() for name in data.split(","))):
+    for folder in folders:
         defects = validate(folder, sample_rate, check_audio, train or None, jobs)
         for defect in defects[:limit]:
             print(defect)

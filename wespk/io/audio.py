@@ -84,11 +84,19 @@ def _open(spec):
     if os.path.splitext(spec)[1].lower() in _FFMPEG_TYPES:
         content = _decode_by_ffmpeg(spec)
         return content, io.BytesIO(content)
-    if content[:4] == b"OggS":
-        last = content.rfind(b"OggS")
-        if len(content) < last + 27 or not content[last + 5] & 4:  # flag of a stream's last page (RFC 3533)
-            raise Broken("truncated: its last page is missing")
+    if content[:4] == b"OggS" and not _has_last_page(content):
+        raise Broken("truncated: its last page is missing or cut")
     return content, spec
+
+
+def _has_last_page(content):
+    """True if an Ogg stream's last page (RFC 3533, section 6) says that it is the last, and is all there."""
+    page = content.rfind(b"OggS")
+    if len(content) < page + 27:
+        return False
+    segments = content[page + 26]
+    size = 27 + segments + sum(content[page + 27 : page + 27 + segments])
+    return bool(content[page + 5] & 4) and len(content) >= page + size
 
 
 def _map(path):
