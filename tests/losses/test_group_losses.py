@@ -62,15 +62,17 @@ def test_ge2e_equals_a_slow_loop(variant):
     assert loss(embeddings, labels).item() == pytest.approx(expected, abs=1e-12)
 
 
-def test_triplet_equals_a_slow_loop():
+@pytest.mark.parametrize("margin, pulled_apart", [(0.4, 0.0), (0.1, 2.0)])
+def test_triplet_equals_a_slow_loop(margin, pulled_apart):
     embeddings, labels = batch()
-    loss = build_loss({"name": "triplet", "margin": 0.4}, 5, 8).double()
+    embeddings = embeddings + pulled_apart * torch.eye(8, 5, dtype=torch.float64)[labels]  # some anchors are at rest
+    loss = build_loss({"name": "triplet", "margin": margin}, 5, 8).double()
     rows, total, right = embeddings.tolist(), 0.0, 0
     for i, anchor in enumerate(rows):
         distances = [(1 - cosine(anchor, rows[j]), LABELS[j] == LABELS[i]) for j in range(9) if j != i]
         farthest = max(d for d, same in distances if same)
         nearest = min(d for d, same in distances if not same)
-        total += max(0.0, 0.4 + farthest - nearest)
+        total += max(0.0, margin + farthest - nearest)
         right += farthest < nearest
     assert loss(embeddings, labels).item() == pytest.approx(total / 9, abs=1e-12)
     assert loss.stats["accuracy"].item() == pytest.approx(right / 9)

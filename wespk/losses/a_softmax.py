@@ -19,7 +19,7 @@ def multiplied_angle(cosine, factor):
     before, power = torch.ones_like(cosine), cosine
     for _ in range(factor - 1):
         before, power = power, 2 * cosine * power - before
-    k = (factor * cosine.detach().acos() / math.pi).floor().clamp(max=factor - 1)
+    k = (factor * cosine.detach().acos() / math.pi).floor()
     return (1 - 2 * (k % 2)) * power - 2 * k
 
 
