@@ -33,6 +33,7 @@ rirs=
 lists=
 train_sets=
 dev_speakers=40
+check_audio=true
 trials=
 score_norm=asnorm
 top_n=300
@@ -64,6 +65,7 @@ corpora (stage 1)
   --lists DIR          trial lists; empty: they lie in the corpus folders
   --train-sets LIST    of vox1_dev,vox2_dev; empty: one for each corpus given
   --dev-speakers N     training speakers held out to watch the training
+  --check-audio BOOL   decode every recording to look for damage
   --trials LIST        trial lists to score, comma-separated; empty: all
 scoring (stages 5 to 7)
   --score-norm KIND    asnorm, snorm, znorm, tnorm or none

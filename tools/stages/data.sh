@@ -8,7 +8,7 @@ plan_1() {
   local name
   title=data reads="corpus folders" writes="$data/{train,dev,eval,musan,rirs}"
   options=() inputs=() outputs=()
-  for name in corpus voxceleb1 voxceleb2 musan rirs lists train_sets dev_speakers trials; do
+  for name in corpus voxceleb1 voxceleb2 musan rirs lists train_sets dev_speakers trials check_audio; do
     if [ -n "${!name}" ]; then
       options+=("$name=${!name}")
     fi
@@ -21,27 +21,48 @@ plan_1() {
 }
 
 check_1() {
+  local name
   if [ -n "$corpus_script" ]; then
     run bash "$corpus_script"
     plan_1
+  fi
+  for name in voxceleb1 voxceleb2 musan rirs lists; do
+    if [ -n "${!name}" ] && [ ! -d "${!name}" ]; then
+      die "--$name: no such folder: ${!name}"
+    fi
+  done
+}
+
+tables_of() { # what identifies the utterances of set $1; nothing if there is no such set
+  if [ -e "$data/$1/utt2spk" ]; then
+    cksum "$data/$1/wav.scp" "$data/$1/utt2spk"
   fi
 }
 
 work_1() {
   local words=() name
+  local -A before
+  for name in train dev eval; do
+    before[$name]=$(tables_of "$name")
+  done
   for name in voxceleb1 voxceleb2 musan rirs lists train_sets dev_speakers trials; do
     if [ -n "${!name}" ]; then
       words+=("--${name//_/-}" "${!name}")
     fi
   done
   run python -m wespk.bin.prepare_corpus --corpus "$corpus" --out "$data" --jobs "$((nj > 8 ? nj : 8))" "${words[@]}"
-  for name in $(data_sets); do
-    words=()
-    if [ "$name" != train ]; then
-      words=(--train-dir "$data/train")
+  for name in train dev eval; do
+    if [ "${before[$name]}" != "$(tables_of "$name")" ]; then # features of other utterances must not outlive them
+      rm -f "$data/$name"/{feats.scp,vad.scp,utt2num_frames}
     fi
-    words+=(--sample-rate "$(conf features.sample_rate)" --jobs "$nj")
-    run python -m wespk.bin.validate_data --data "$data/$name" "${words[@]}"
+  done
+  words=(--sample-rate "$(conf features.sample_rate)" --check-audio "$check_audio" --jobs "$nj")
+  for name in $(data_sets); do
+    if [ "$name" != train ]; then
+      run python -m wespk.bin.validate_data --data "$data/$name" "${words[@]}" --train "$data/train"
+    else
+      run python -m wespk.bin.validate_data --data "$data/$name" "${words[@]}"
+    fi
   done
 }
 
