@@ -37,7 +37,8 @@ def data(tmp_path_factory):
     """A data folder as stages 1 and 2 leave it, with plain float32 features and VAD decisions."""
     folder, front_end = tmp_path_factory.mktemp("data"), FrontEnd(tiny_config(vad=True)["features"])
     waves, frames = {}, {}
-    with (ArkWriter(folder / "feats.ark", folder / "feats.scp") as feats, ArkWriter(folder / "vad.ark", folder / "vad.scp") as vad):
+    with (ArkWriter(folder / "feats.ark", folder / "feats.scp") as feats,
+          ArkWriter(folder / "vad.ark", folder / "vad.scp") as vad):
         for number, seconds in enumerate(LENGTHS):
             key = f"spk{number % 2}-rec-{number}"
             waves[key] = folder / f"{key}.wav"
@@ -70,7 +71,8 @@ def test_jobs_then_merging_give_every_utterance_and_speaker(exp, data, tmp_path,
     out, done = tmp_path / "out", 0
     for job in (1, 2, 3):
         said = run(capsys, exp=exp, data=data, out=out, job=job, num_jobs=3, device="cpu")
-        done += int(re.fullmatch(rf"job {job} of 3: (\d) of 6 utterances embedded into {out}/xvector.{job}.scp\n", said)[1])
+        words = rf"job {job} of 3: (\d) of 6 utterances embedded into {out}/xvector.{job}.scp\n"
+        done += int(re.fullmatch(words, said)[1])
     assert done == 6
     said = run(capsys, data=data, out=out, num_jobs=3, merge="true", speaker_means="true")
     assert said == f"6 embeddings of 3 job(s) in {out}/xvector.scp; means of 2 speakers in {out}/spk_xvector.scp\n"
@@ -102,7 +104,8 @@ def test_silence_is_dropped_exactly_when_the_model_says_so(exp, data, tmp_path, 
     bare = shutil.copytree(data, tmp_path / "bare")
     (bare / "vad.scp").unlink()
     run(capsys, exp=exp, data=bare, out=tmp_path / "out", device="cpu")
-    assert "vad.scp: no such file" in run(capsys, 1, exp=exp.with_name("exp-vad"), data=bare, out=tmp_path / "out", device="cpu")
+    said = run(capsys, 1, exp=exp.with_name("exp-vad"), data=bare, out=tmp_path / "out", device="cpu")
+    assert "vad.scp: no such file" in said
 
 
 def test_a_named_checkpoint_goes_before_the_experiments_own(exp, data, tmp_path, capsys):

@@ -46,8 +46,9 @@ def test_a_path_samples_and_16_bit_samples_are_the_same_audio(speaker, wav):
     floats, _ = soundfile.read(wav[0], dtype="float32")
     integers, _ = soundfile.read(wav[0], dtype="int16")
     found = speaker.embed(wav[0])
-    for audio in (str(wav[0]), (floats, 16000), (integers, 16000), (torch.from_numpy(floats), 16000.0), (floats.astype(float), 16000)):
-        np.testing.assert_array_equal(speaker.embed(audio), found)
+    for samples in (floats, integers, torch.from_numpy(floats), floats.astype(float)):
+        np.testing.assert_array_equal(speaker.embed((samples, 16000)), found)
+    np.testing.assert_array_equal(speaker.embed(str(wav[0])), found)
 
 
 def test_many_recordings_keep_their_order_and_equal_one_by_one(speaker):
@@ -85,7 +86,8 @@ def test_similarity_is_the_raw_cosine_of_paths_samples_or_embeddings(speaker, wa
     score = speaker.similarity(wav[0], wav[1])
     assert isinstance(score, float) and score == pytest.approx(cosine(a, b), abs=1e-12)
     assert score == speaker.similarity(a, torch.from_numpy(b)) == speaker.similarity(wav[1], (soundfile.read(wav[0])))
-    assert speaker.similarity(a, a) == pytest.approx(1.0, abs=1e-12) and speaker.similarity(a, -2 * a) == pytest.approx(-1.0)
+    assert speaker.similarity(a, a) == pytest.approx(1.0, abs=1e-12)
+    assert speaker.similarity(a, -2 * a) == pytest.approx(-1.0, abs=1e-12)
     assert -1.0 <= speaker.similarity(a, 3 * a) <= 1.0
 
 
@@ -108,8 +110,10 @@ def test_a_mean_is_subtracted_only_when_given(experiment, wav, tmp_path):
 def test_a_mean_of_another_model_is_refused(experiment, tmp_path):
     write_vectors(tmp_path / "xvector.scp", {"u": np.ones(12)})
     (tmp_path / "cut.npy").write_bytes(b"\x93NUMPY\x01\x00")
-    for mean, message in ((tmp_path / "xvector.scp", r"16 finite numbers, .* shape \(12,\)"), (np.full(16, np.nan), "16 finite numbers"),
-                          (tmp_path / "none.scp", "none.scp: no such file"), (tmp_path / "cut.npy", "not a whole .npy file")):
+    for mean, message in ((tmp_path / "xvector.scp", r"16 finite numbers, .* shape \(12,\)"),
+                          (np.full(16, np.nan), "16 finite numbers"),
+                          (tmp_path / "none.scp", "none.scp: no such file"),
+                          (tmp_path / "cut.npy", "not a whole .npy file")):
         with pytest.raises(InputError, match=message):
             load_model(experiment, mean=mean)
 

@@ -57,12 +57,14 @@ def test_a_list_and_an_iterator_read_a_window_at_a_time_give_the_same():
             pulled.append(number)
             yield torch.from_numpy(x)
 
-    np.testing.assert_array_equal(embed_features(model, stream(), max_frames=20), embed_features(model, feats, max_frames=20))
+    streamed = embed_features(model, stream(), max_frames=20)
+    np.testing.assert_array_equal(streamed, embed_features(model, feats, max_frames=20))
     assert pulled == list(range(40))
 
 
 def test_the_mean_is_taken_over_the_whole_utterance_without_its_padding():
-    feats = [np.random.default_rng(i).standard_normal((n, 4)).astype(np.float32) + 9 for i, n in enumerate((50, 46, 47))]
+    rng = np.random.default_rng(0)
+    feats = [rng.standard_normal((n, 4)).astype(np.float32) + 9 for n in (50, 46, 47)]
     expected = np.stack([((x - x.mean(axis=0))[:, :3] ** 2).sum(axis=0) for x in feats])
     np.testing.assert_allclose(embed_features(Identity(), feats, max_frames=150), expected, rtol=1e-5)
     scaled = np.stack([(((x - x.mean(axis=0)) / x.std(axis=0))[:, :3] ** 2).sum(axis=0) for x in feats])
@@ -133,7 +135,8 @@ def test_a_zero_embedding_is_refused_by_name():
 def test_batches_read_ahead_by_threads_come_in_order(num_workers):
     model, feats, reports = tiny_model(), utterances(30), []
     batches = [np.array([4, 2]), np.array([29]), *np.arange(5, 29).reshape(8, 3), np.array([0, 1, 3])]
-    order, rows = embed_batches(model, batches, feats.__getitem__, list(range(30)), num_workers=num_workers, report=reports.append)
+    order, rows = embed_batches(model, batches, feats.__getitem__, list(range(30)), num_workers=num_workers,
+                                report=reports.append)
     assert order.tolist() == np.concatenate(batches).tolist() and reports[:3] == [2, 3, 6] and reports[-1] == 30
     expected = embed_features(model, feats)[order]
     assert cosine_distance(rows, expected).max() < 1e-9

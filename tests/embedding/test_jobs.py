@@ -108,7 +108,7 @@ def test_missing_foreign_and_doubled_utterances_are_named(experiment, data, tmp_
         merge(data, out, 1)
     job(1, 1)
     job(2, 3)
-    with pytest.raises(InputError, match="was extracted by an earlier job too; run all jobs again, each with --num-jobs 2"):
+    with pytest.raises(InputError, match="by an earlier job too; run all jobs again, each with --num-jobs 2"):
         merge(data, out, 2)
     assert not (out / "xvector.scp").exists()
 

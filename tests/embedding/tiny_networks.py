@@ -15,7 +15,7 @@ TINY = {
 
 
 def tiny_model(name="resnet18", feat_dim=80, seed=0):
-    """A small network in eval mode whose batch normalisation has seen data, so that nothing in it is still zero or one."""
+    """A small network in eval mode whose batch normalisation has seen data: nothing in it is still zero or one."""
     torch.manual_seed(seed)
     model = build_model({"name": name, "feat_dim": feat_dim, **TINY[name]})
     model.train()
@@ -41,7 +41,7 @@ def tiny_checkpoint(conf, seed=0):
 
 
 def voice(seconds, seed=0, rate=16000):
-    """A made-up voiced sound: harmonics of a wandering pitch under a moving formant, with a little noise; float32 (N,)."""
+    """A made-up voice: harmonics of a wandering pitch under a moving formant, with a little noise; float32 (N,)."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * rate)) / rate
     pitch = 90 + 15 * seed % 150 + 20 * np.sin(2 * np.pi * 0.7 * time + rng.uniform(0, 6))

@@ -59,14 +59,16 @@ def bench(model: str = "resnet34", utterances: int = 48, seconds: float = 8.0, d
             times[name].append(time.perf_counter() - start)
     batches = length_batches([len(x) for x in feats], size)
     padded = sum(len(b) * max(len(feats[i]) for i in b) for b in batches)
-    print(f"{model} on {where}, {threads} thread(s): {utterances} utterances, {sum(map(len, feats))} frames, {len(batches)} "
-          f"batches of at most {size} frames, {100 * (1 - sum(map(len, feats)) / padded):.1f}% padding")
+    frames = sum(map(len, feats))
+    print(f"{model} on {where}, {threads} thread(s): {utterances} utterances, {frames} frames; {len(batches)} batches "
+          f"of at most {size} frames, {100 * (1 - frames / padded):.1f}% padding")
     for name, spent in times.items():
-        print(f"{name:>10}: best {utterances / min(spent):8.1f} utterances/s, median {utterances / statistics.median(spent):8.1f}")
+        print(f"{name:>10}: best {utterances / min(spent):8.1f} utterances/s, "
+              f"median {utterances / statistics.median(spent):8.1f}")
     a, b = (found[name].astype(np.float64) for name in sides)
     distance = 1 - (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
-    print(f"largest cosine distance {distance.max():.1e}, largest difference {np.abs(a - b).max() / np.abs(a).max():.1e} "
-          "of the largest value")
+    print(f"largest cosine distance {distance.max():.1e}, largest difference "
+          f"{np.abs(a - b).max() / np.abs(a).max():.1e} of the largest value")
     print(f"ratio {min(times['one by one']) / min(times['batched']):.2f}")
 
 

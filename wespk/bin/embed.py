@@ -11,7 +11,8 @@ def embed(model: str, out: str, wav: str = "", scp: str = "", device: str = "cpu
 
     Args:
         model: experiment folder (its averaged checkpoint, else its newest) or checkpoint file
-        out: X.npy for --wav: one float32 vector; X.scp: Kaldi table X.scp and X.ark, keyed by --scp's ids or the file's name
+        out: X.npy for --wav: one float32 vector; X.scp: Kaldi table X.scp and X.ark, keyed by --scp's ids or the
+            file's name
         wav: audio file
         scp: Kaldi wav.scp: "id path" or "id command |" on each line
         device: cpu, cuda, cuda:N or auto
@@ -37,7 +38,8 @@ def embed(model: str, out: str, wav: str = "", scp: str = "", device: str = "cpu
     speaker = load_model(model, device)
     if scp:
         table = read_table(scp)
-        found = speaker.embed_many(map(read_audio, table.values()), [f"{k} ({v})" for k, v in table.items()], max_frames)
+        names = [f"{key} ({spec})" for key, spec in table.items()]
+        found = speaker.embed_many(map(read_audio, table.values()), names, max_frames)
         write_vectors(out, dict(zip(table, found, strict=True)))
     else:
         found = speaker.embed(wav)[None]

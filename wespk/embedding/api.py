@@ -27,8 +27,8 @@ _LOUDEST = 64.0  # floats may overshoot 1 after mixing; speech in the range of i
 def load_model(exp_dir_or_checkpoint, device="cpu", mean=None):
     """Load an experiment (its averaged checkpoint, else its newest) or a checkpoint file -> ``Speaker``.
 
-    device: cpu, cuda, cuda:N or auto. mean: subtracted from both sides by ``similarity``: an array (D,), a .npy file, or
-    the .scp of embeddings whose mean to take, such as the training set's; None subtracts nothing.
+    device: cpu, cuda, cuda:N or auto. mean: subtracted from both sides by ``similarity``: an array (D,), a .npy file,
+    or the .scp of embeddings whose mean to take, such as the training set's; None subtracts nothing.
     """
     return Speaker(load_network(exp_dir_or_checkpoint, pick_device(device)), mean)
 
@@ -37,8 +37,8 @@ class Speaker:
     """A loaded model. ``sample_rate`` is the model's (Hz), ``embed_dim`` the length of its embeddings.
 
     Audio is a path, or (samples, rate) with samples (N,) float in [-1, 1] or int16. Audio at another rate than the
-    model's is resampled (torchaudio's Kaiser-windowed sinc, half-width 64 zero crossings); it cannot regain what a lower
-    rate has lost. Training and stage 4 never resample.
+    model's is resampled (torchaudio's Kaiser-windowed sinc, half-width 64 zero crossings); it cannot regain what a
+    lower rate has lost. Training and stage 4 never resample.
     """
 
     def __init__(self, network, mean=None):
@@ -82,8 +82,8 @@ class Speaker:
             audio = self.embed(audio)
         vector = torch.as_tensor(audio).cpu().numpy().astype(np.float64)
         if vector.shape != (self.embed_dim,):
-            raise InputError(f"the {name} side is an array of shape {vector.shape}; an embedding has {self.embed_dim} values, "
-                             "and samples are given together with their rate: (samples, rate)")
+            raise InputError(f"the {name} side is an array of shape {vector.shape}; an embedding has {self.embed_dim} "
+                             "values, and samples are given together with their rate: (samples, rate)")
         vector = vector if self.mean is None else vector - self.mean
         check_embeddings(vector[None], [name], "side")
         return vector / np.linalg.norm(vector)
@@ -97,7 +97,7 @@ class Speaker:
         if len(samples) < needed:
             raise InputError(f"{name}: {len(samples) / self.sample_rate:.3f} s is too short; the model needs "
                              f"{needed / self.sample_rate:.3f} s")
-        return speech_features(self.front_end, samples)
+        return speech_features(self.front_end, samples, name)
 
 
 def _checked_mean(mean, embed_dim):

@@ -6,11 +6,11 @@ import numpy as np
 def length_batches(num_frames, max_frames, max_waste=0.1):
     """Group utterances of like length.
 
-    num_frames: frames of each utterance, integers (N,). Returns a list of int64 index arrays that together hold
-    each of 0..N-1 once. Inside a batch no more than ``max_frames`` frames are computed (utterances x longest, padding
-    included) and at most the share ``max_waste`` of them is padding; an utterance longer than ``max_frames`` goes alone.
-    The result is a function of the arguments alone: longest first (a batch that does not fit the memory fails at once,
-    not at the end), equal lengths in their given order.
+    num_frames: frames of each utterance, integers (N,). Returns a list of int64 index arrays that together hold each
+    of 0..N-1 once. Inside a batch no more than ``max_frames`` frames are computed (utterances x longest, padding
+    included) and at most the share ``max_waste`` of them is padding; an utterance longer than ``max_frames`` goes
+    alone. The result is a function of the arguments alone: longest first (a batch that does not fit the memory fails
+    at once, not at the end), equal lengths in their given order.
     """
     num_frames = np.asarray(num_frames, dtype=np.int64)
     order = np.argsort(-num_frames, kind="stable")

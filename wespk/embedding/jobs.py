@@ -1,7 +1,7 @@
 """Stage 4 by array jobs: each job's share of a data folder -> xvector.JOB.{ark,scp}; then one table, and speaker means.
 
-The batches are chosen over the whole folder and dealt out to the jobs, so a batch holds the same utterances however many
-jobs there are: on one kind of machine with one number of threads the embeddings are the same bit for bit whatever
+The batches are chosen over the whole folder and dealt out to the jobs, so a batch holds the same utterances however
+many jobs there are: on one kind of machine with one number of threads the embeddings are the same bit for bit whatever
 num_jobs is; elsewhere they are the same to float32 rounding.
 """
 
@@ -38,7 +38,8 @@ def extract_job(network, source, out, job, num_jobs, device, max_frames=0, num_w
             reported = time.monotonic()
             logger.info("%d of %d utterances, %.1f a second", done, total, done / (reported - started))
 
-    order, rows = embed_batches(network.model, batches, source.read, source.keys, device, network.cmn, num_workers, report)
+    order, rows = embed_batches(network.model, batches, source.read, source.keys, device, network.cmn, num_workers,
+                                report)
     write_vectors(_job_table(out, job), {source.keys[i]: row for i, row in zip(order, rows, strict=True)})
     return total
 
@@ -65,8 +66,8 @@ def merge(data, out, num_jobs, speaker_means=False):
 def read_jobs(out, num_jobs, keys):
     """Read the tables of all jobs -> (N, D) float32, in the order of ``keys``.
 
-    keys: the utterances that must be there, sorted, no more and no fewer; ``InputError`` names the first that is missing,
-    foreign or there twice, one without a sound embedding, or the job whose table is not there.
+    keys: the utterances that must be there, sorted, no more and no fewer; ``InputError`` names the first that is
+    missing, foreign or there twice, one without a sound embedding, or the job whose table is not there.
     """
     position, rows, seen = {key: i for i, key in enumerate(keys)}, None, np.zeros(len(keys), dtype=bool)
     for job in range(1, num_jobs + 1):
@@ -87,8 +88,8 @@ def read_jobs(out, num_jobs, keys):
             seen[position[key]], rows[position[key]] = True, vector
     if not seen.all():
         absent = [keys[i] for i in np.flatnonzero(~seen)]
-        raise InputError(f"{len(absent)} of {len(keys)} utterances have no embedding in {out}/xvector.1..{num_jobs}.scp, "
-                         f"the first is {absent[0]}; run all jobs again, each with --num-jobs {num_jobs}")
+        raise InputError(f"{len(absent)} of {len(keys)} utterances have no embedding in {out}/xvector.1..{num_jobs}.scp"
+                         f", the first is {absent[0]}; run all jobs again, each with --num-jobs {num_jobs}")
     check_embeddings(rows, keys)
     return rows
 
@@ -96,7 +97,7 @@ def read_jobs(out, num_jobs, keys):
 def write_speaker_means(out, spk2utt, keys, rows):
     """Write OUT/spk_xvector.{ark,scp}: the mean, not length-normalised, of each speaker's embeddings.
 
-    spk2utt: speaker -> utterances; keys, rows: (N,) and (N, D). Means are taken in float64. Returns the number of speakers.
+    spk2utt: speaker -> utterances; keys, rows: (N,) and (N, D). Means are taken in float64. Returns their number.
     """
     position = {key: i for i, key in enumerate(keys)}
     means = {}

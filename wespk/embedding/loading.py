@@ -44,7 +44,8 @@ def pick_device(name, job=1):
     if name == "cpu" or (name == "auto" and not gpus):
         return torch.device("cpu")
     if not gpus:
-        raise InputError(f"--device {name}: no GPU is visible here (CUDA_VISIBLE_DEVICES, driver); use --device cpu or auto")
+        raise InputError(f"--device {name}: no GPU is visible here (CUDA_VISIBLE_DEVICES, driver); use --device cpu or "
+                         "auto")
     index = int(name.partition(":")[2]) if ":" in name else (job - 1) % gpus
     if index >= gpus:
         raise InputError(f"--device {name}: only {gpus} GPUs are visible, numbered from 0")
@@ -96,7 +97,7 @@ def load_checkpoint(exp_dir_or_checkpoint, device="cpu"):
 
 
 def load_network(exp_dir_or_checkpoint, device="cpu"):
-    """Build the network of an experiment or checkpoint file with its weights, in eval mode on ``device`` -> ``Network``.
+    """The network of an experiment or checkpoint file, with its weights, in eval mode on ``device`` -> ``Network``.
 
     Raises ``InputError`` naming the file if weights and architecture disagree or a weight is not finite.
     """
@@ -110,8 +111,8 @@ def load_network(exp_dir_or_checkpoint, device="cpu"):
                          "from two experiments, or another version of wespk wrote it") from None
     front_end = FrontEnd(state["config"]["features"])
     if front_end.feat_dim != model.feat_dim:
-        raise InputError(f"{path}: its features have {front_end.feat_dim} values a frame, but its network takes {model.feat_dim}; the "
-                         "config was changed after training")
+        raise InputError(f"{path}: its features have {front_end.feat_dim} values a frame, but its network takes "
+                         f"{model.feat_dim}; its config was changed after training")
     for name, value in model.state_dict().items():
         if value.is_floating_point() and not value.isfinite().all():
             raise InputError(f"{path}: weight '{name}' is not finite; use an earlier checkpoint with --checkpoint")

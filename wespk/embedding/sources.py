@@ -1,7 +1,7 @@
 """Where stage 4 takes whole utterances from: the feature arks of stage 2, or audio through the model's own front end.
 
-A source has ``keys`` (utterances, sorted), ``num_frames`` (N,) (for grouping; before VAD, so an upper bound with it) and
-``read(index) -> (T, F) float32``, not normalised, callable from several threads.
+A source has ``keys`` (utterances, sorted), ``num_frames`` (N,) (for grouping; before VAD, so an upper bound with it)
+and ``read(index) -> (T, F) float32``, not normalised, callable from several threads.
 """
 
 import threading
@@ -18,7 +18,7 @@ from wespk.utils.errors import InputError
 
 
 def open_source(data, network, kind):
-    """The source for a data folder: ``kind`` feats or waves. Raises ``InputError`` if the folder lacks what it needs."""
+    """The source for a data folder: ``kind`` feats or waves. Raises ``InputError`` if the folder lacks something."""
     return FeatureArks(data, network.config["features"]) if kind == "feats" else WaveFiles(data, network)
 
 
@@ -38,11 +38,20 @@ def _lookup(table, path, keys, fix):
     return [table[key] for key in keys]
 
 
-def speech_features(front_end, samples):
-    """Features (T, F) of a waveform (N,), not normalised; its speech frames only if the front end says ``features.vad``."""
+def speech_features(front_end, samples, name):
+    """Features (T, F) of a waveform (N,), not normalised; only its speech frames if the front end has ``vad``."""
     if not front_end.vad:
         return front_end(samples)
-    feats, speech = front_end.many_with_speech([samples])[0]
+    return _speech_only(*front_end.many_with_speech([samples])[0], name)
+
+
+def _speech_only(feats, speech, name):
+    """The frames of ``feats`` (T, F) that ``speech`` (T,) marks; ``InputError`` if there are none or T differs."""
+    if len(speech) != len(feats):
+        raise InputError(f"{name}: {len(speech)} VAD decisions for {len(feats)} frames; features and vad.scp are from two "
+                         "runs, repeat stage 2")
+    if not speech.any():
+        raise InputError(f"{name}: the VAD finds no speech in it; listen to it, and leave it out")
     return feats[speech]
 
 
@@ -70,10 +79,7 @@ class FeatureArks:
         if self._vad is None:
             return feats
         speech = torch.from_numpy(read_array(self._vad[index], self.keys[index]) > 0)
-        if len(speech) != len(feats):
-            raise InputError(f"utterance {self.keys[index]}: {len(speech)} VAD decisions for {len(feats)} frames; "
-                             "features and vad.scp are from two runs, repeat stage 2")
-        return feats[speech]
+        return _speech_only(feats, speech, f"utterance {self.keys[index]}")
 
 
 class WaveFiles:
@@ -82,10 +88,10 @@ class WaveFiles:
     def __init__(self, data, network):
         data = Path(data)
         self.keys = data_utterances(data)
-        self._front_end = network.front_end
+        self._front_end = front_end = network.front_end
         self._specs = _lookup(read_table(data / "wav.scp"), data / "wav.scp", self.keys, "add its audio")
         seconds = _lookup(read_numbers(data / "utt2dur", float), data / "utt2dur", self.keys, "repeat stage 1")
-        self.num_frames = np.array([self._front_end.num_frames(round(s * self._front_end.sample_rate)) for s in seconds], dtype=np.int64)
+        self.num_frames = np.array([front_end.num_frames(round(s * front_end.sample_rate)) for s in seconds])
 
     def read(self, index):
         """Features (T, F) float32 of utterance number ``index``."""
@@ -94,4 +100,4 @@ class WaveFiles:
         if rate != self._front_end.sample_rate:
             raise InputError(f"utterance {key} ({self._specs[index]}): {rate} Hz, but the model was trained at "
                              f"{self._front_end.sample_rate} Hz; resample the file (wespk.bin.embed does it by itself)")
-        return speech_features(self._front_end, samples)
+        return speech_features(self._front_end, samples, f"utterance {key}")
