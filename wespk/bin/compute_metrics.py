@@ -1,0 +1,49 @@
+"""Stage 7, first half: error rates and costs of score files."""
+
+from wespk.utils.cli import main
+
+
+def compute_metrics(scores: str, trials: str, out: str, names: str = "", utt2spk: str = "",
+                    p_targets: str = "0.01,0.05", bootstrap: int = 1000, seed: int = 42, llr: bool = False):
+    """EER, minDCF and min-Cllr of score files, and actDCF and Cllr of those that hold log-likelihood ratios.
+
+    95 % confidence intervals come from resampling the speakers (and, for comparison, the trials). Systems scored on one
+    trial list are compared with the first of them, in pairs, on the same resamples.
+
+    Args:
+        scores: score files, comma-separated
+        trials: the labelled trial list of each score file, comma-separated; the same one may come several times
+        out: JSON file to write
+        names: a name for each score file's system, comma-separated; empty: the score file's name after the trial list's
+        utt2spk: speakers of the trials' ids, for the intervals; empty: ids that target trials tie together are one
+            speaker
+        p_targets: prior probabilities of a target, for minDCF and actDCF, comma-separated
+        bootstrap: number of resamples; 0: no intervals and no comparisons
+        seed: seed of the resampling
+        llr: all scores are natural-log likelihood ratios; false: those in files named *.llr are
+    """
+    import json
+
+    from wespk.io.atomic import write_text
+    from wespk.metrics.report import result_rows
+    from wespk.scoring.evaluation import evaluate_files
+    from wespk.utils.errors import InputError
+
+    def words(text):
+        return [word for word in text.split(",") if word]
+
+    try:
+        priors = [float(word) for word in words(p_targets)]
+    except ValueError:
+        raise InputError(f"--p-targets takes numbers separated by commas, not '{p_targets}'") from None
+    if not priors or bootstrap < 0:
+        raise InputError("--p-targets needs at least one number, and --bootstrap must not be negative")
+    results = evaluate_files(words(scores), words(trials), words(names), utt2spk, priors, bootstrap, seed, llr)
+    write_text(out, json.dumps(results, indent=1) + "\n")
+    header, rows = result_rows(results)
+    for row in rows:
+        print("  ".join([*row[:2], *(f"{title} {cell}" for title, cell in zip(header[2:], row[2:]) if cell != "-")]))
+
+
+if __name__ == "__main__":
+    main(compute_metrics)

@@ -1,0 +1,111 @@
+"""DET curves and score histograms as PNG. matplotlib is imported when the first chart is drawn."""
+
+import io
+from statistics import NormalDist
+
+import numpy as np
+
+# Okabe and Ito's colours, told apart by colour-blind readers too; yellow left out, too pale for lines
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
+DASHES = ["-", "--", ":", "-."]
+TICKS = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+TARGET, NONTARGET, INK, GRID = "#0072B2", "#D55E00", "#333333", "#d9d9d9"
+RESOLUTION = 110
+
+
+def probit(rates):
+    """Quantiles of the standard normal distribution; rates in (0, 1)."""
+    return np.vectorize(NormalDist().inv_cdf, otypes=[float])(rates)
+
+
+def _figure(width, height):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=RESOLUTION, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _png(figure):
+    file = io.BytesIO()
+    figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()
+
+
+def _plain(axes):
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color("#999999")
+    axes.tick_params(colors=INK, labelsize=9)
+
+
+def det_png(curves):
+    """DET curves on probit axes, PNG bytes.
+
+    curves: list of {"trials", "system", "eer" (fraction), "false_alarm", "miss" (rates, from accept-all to reject-all),
+    "num_targets", "num_nontargets"}. Colour tells the trial list, the dash the system, a dot the EER. A curve is drawn
+    as far as its list has errors to count: to one miss and one false alarm.
+    """
+    lowest = min([c["eer"] for c in curves if c["eer"] > 0], default=0.01)
+    low = max([t for t in TICKS if t <= lowest / 8], default=TICKS[0])
+    high = max([0.5] + [min(t for t in [*TICKS, 0.95] if t >= min(1.4 * c["eer"], 0.9)) for c in curves])
+    few = len(curves) <= 8  # more go into a legend beside the chart
+    figure = _figure(6.9 if few else 11.4, 6.7)
+    axes = figure.add_subplot()
+    lists, systems = ([*dict.fromkeys(c[key] for c in curves)] for key in ("trials", "system"))
+    for curve in curves:
+        colour = COLOURS[lists.index(curve["trials"]) % len(COLOURS)]
+        dash = DASHES[systems.index(curve["system"]) % len(DASHES)]
+        x, y = _drawn(curve)
+        label = f"{curve['trials']}  {curve['system']}  EER {100 * curve['eer']:.2f} %"
+        axes.plot(probit(x), probit(y), dash, color=colour, linewidth=1.8, label=label)
+        if low <= curve["eer"] <= high:
+            axes.plot(*[probit([curve["eer"]])] * 2, "o", color=colour, markersize=7, markeredgecolor="white", zorder=5)
+    ends = probit([low, high])
+    axes.plot(ends, ends, color="#999999", linewidth=0.8, zorder=1)
+    ticks = [t for t in TICKS if low <= t <= high]
+    for axis, name in ((axes.xaxis, "false-alarm rate, %"), (axes.yaxis, "miss rate, %")):
+        axis.set_ticks(probit(ticks), [f"{100 * t:g}" for t in ticks])
+        axis.set_label_text(name, color=INK)
+    axes.set(xlim=ends, ylim=ends, aspect="equal")
+    axes.grid(color=GRID, linewidth=0.6)
+    _plain(axes)
+    if few:
+        axes.legend(loc="upper right", framealpha=0.9, edgecolor=GRID, fontsize=9)
+    else:
+        figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    return _png(figure)
+
+
+def _drawn(curve):
+    """The part of the curve with at least one miss and one false alarm (as rates), its ends put at half of one."""
+    floor = 0.5 / curve["num_nontargets"], 0.5 / curve["num_targets"]
+    x, y = np.asarray(curve["false_alarm"]), np.asarray(curve["miss"])
+    return np.clip(x, floor[0], 1 - floor[0]), np.clip(y, floor[1], 1 - floor[1])
+
+
+def histogram_png(systems):
+    """Histograms of target and nontarget scores, one panel a system, PNG bytes.
+
+    systems: list of {"title", "threshold" (at the EER), "edges", "target", "nontarget" (densities)}.
+    """
+    across = min(2, len(systems))
+    down = -(-len(systems) // across)
+    figure = _figure(4.6 * across, 2.9 * down)
+    for axes, system in zip(np.ravel(figure.subplots(down, across, squeeze=False)), systems):
+        for kind, colour in (("nontarget", NONTARGET), ("target", TARGET)):
+            axes.stairs(system[kind], system["edges"], fill=True, color=colour, alpha=0.3)
+            axes.stairs(system[kind], system["edges"], color=colour, linewidth=1.3, label=kind)
+        axes.axvline(system["threshold"], color=INK, linewidth=1, linestyle="--", label="threshold at EER")
+        axes.set_title(system["title"], fontsize=10, color=INK, loc="left")
+        axes.set_xlabel("score", fontsize=9, color=INK)
+        axes.set_yticks([])
+        _plain(axes)
+        axes.spines["left"].set_visible(False)
+    for axes in np.ravel(figure.axes)[len(systems) :]:
+        axes.set_visible(False)
+    entries = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*entries, loc="outside upper right", ncols=3, frameon=False, fontsize=9)
+    return _png(figure)

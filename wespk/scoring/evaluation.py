@@ -1,0 +1,79 @@
+"""Score files and trial lists -> the contents of ``metrics.json``."""
+
+from pathlib import Path
+
+from wespk.io.tables import join_labels, read_table, read_trials
+from wespk.metrics.bootstrap import speakers_from_targets
+from wespk.metrics.evaluate import evaluate
+from wespk.utils.errors import InputError
+
+
+def evaluate_files(scores, trials, names=(), utt2spk="", p_targets=(0.01, 0.05), num_resamples=1000, seed=42,
+                   llr=False):  # fmt: skip
+    """Measure score files against their trial lists; lists that several files share are evaluated together.
+
+    scores, trials: paths, one trial list for each score file; names: the systems' names, one a score file (default:
+    what its name says after the trial list's, ``vox1_O.cosine.asnorm`` -> ``cosine.asnorm``); utt2spk: path, the
+    evaluation ids' speakers (default: worked out from the target trials); llr: all files hold natural-log likelihood
+    ratios, not only those named ``*.llr``. Returns the dict described in ``metrics.evaluate``, under "lists", with
+    settings beside it. Raises ``InputError`` naming the file for whatever does not fit.
+    """
+    if not scores or len(scores) != len(trials) or (names and len(names) != len(scores)):
+        raise InputError(
+            f"--scores has {len(scores)} files, --trials {len(trials)}, --names {len(names)}: give one for each score "
+            "file"
+        )
+    jobs = {}
+    for i, (score_file, trial_file) in enumerate(zip(scores, trials)):
+        name = names[i] if names else system_name(score_file, trial_file)
+        jobs.setdefault(trial_file, []).append((name, score_file, llr or score_file.endswith(".llr")))
+    _check_names(jobs)
+    speaker_of = read_table(utt2spk) if utt2spk else None
+    bootstrap = {"resamples": num_resamples, "seed": seed, "level": 0.95} if num_resamples else None
+    results = {"format": 1, "p_targets": list(p_targets), "bootstrap": bootstrap, "lists": []}
+    for trial_file, systems in jobs.items():
+        try:
+            found = _evaluate_list(trial_file, systems, speaker_of, p_targets, num_resamples, seed)
+        except InputError as error:
+            raise error if trial_file in str(error) else InputError(f"{trial_file}: {error}") from None
+        results["lists"].append({"name": Path(trial_file).name, "trials": trial_file, **found})
+    return results
+
+
+def system_name(score_file, trial_file):
+    """A score file's name without the trial list's name in front, if it stands there."""
+    name, prefix = Path(score_file).name, Path(trial_file).name + "."
+    return name[len(prefix) :] if name.startswith(prefix) and len(name) > len(prefix) else name
+
+
+def _check_names(jobs):
+    groups = {"trial lists": [Path(trial_file).name for trial_file in jobs]}
+    groups.update((f"systems for {trial_file}", [name for name, *_ in systems]) for trial_file, systems in jobs.items())
+    for kind, names in groups.items():
+        double = next((name for name in names if names.count(name) > 1), None)
+        if double:
+            raise InputError(f"two {kind} are called '{double}': give different names (--names, or those of the files)")
+
+
+def _evaluate_list(trial_file, systems, speaker_of, p_targets, num_resamples, seed):
+    joined = []
+    for name, score_file, is_llr in systems:
+        scores, labels = join_labels(score_file, trial_file)
+        joined.append((name, scores, is_llr))
+    speakers, source = None, None
+    if num_resamples:
+        speakers, source = _speakers(read_trials(trial_file), speaker_of, trial_file)
+    found = evaluate(joined, labels, speakers, p_targets, num_resamples, seed)
+    for entry, (_, score_file, _) in zip(found["systems"], systems):
+        entry["scores"] = score_file
+    return {"speakers_from": source, **found}
+
+
+def _speakers(trials, speaker_of, trial_file):
+    if speaker_of is None:
+        return speakers_from_targets(*trials), "told apart by the target trials"
+    lost = next((key for side in (trials.enroll, trials.test) for key in side if key not in speaker_of), None)
+    if lost is not None:
+        raise InputError(f"{trial_file}: '{lost}' has no speaker in the --utt2spk given; give the evaluation set's")
+    number = {speaker: i for i, speaker in enumerate(dict.fromkeys(speaker_of.values()))}
+    return [[number[speaker_of[key]] for key in side] for side in (trials.enroll, trials.test)], "from utt2spk"

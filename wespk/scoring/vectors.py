@@ -1,0 +1,116 @@
+"""Embeddings made ready for scoring: checked, centred on the mean of a stated set, length-normalised."""
+
+import os
+
+import numpy as np
+
+from wespk.io.ark import read_scp, read_vectors
+from wespk.utils.errors import InputError
+
+BLOCK = 16384
+
+
+def blocks(size, block=None):
+    """Slices that part ``range(size)`` into runs of at most ``block`` (default: BLOCK)."""
+    block = block or BLOCK
+    return (slice(start, min(start + block, size)) for start in range(0, size, block))
+
+
+def check(vectors, keys, source):
+    """Raise ``InputError`` naming the first of vectors (N, D) that is all zeros, or holds NaN or infinity."""
+    energy = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+    bad = np.flatnonzero(~(energy > 0) | ~np.isfinite(energy))
+    if bad.size:
+        what = "all zeros" if energy[bad[0]] == 0 else "not finite (NaN or infinity)"
+        raise InputError(f"{source}: the embedding of '{keys[bad[0]]}' is {what}; check its audio and extract it again")
+
+
+def normalise(vectors, keys, mean=None, source="embeddings"):
+    """Centre and length-normalise vectors (N, D) float32 in place, computing in float64; returns them.
+
+    mean: (D,) to subtract, or None. Raises ``InputError`` naming a vector that is zero, not finite, or the mean itself.
+    """
+    if mean is not None and mean.shape != vectors.shape[1:]:
+        raise InputError(
+            f"{source}: embeddings of {vectors.shape[1]} values, but the mean to subtract has {mean.size}: both must "
+            "come from one model"
+        )
+    for part in blocks(len(vectors)):
+        check(vectors[part], keys[part], source)
+        centred = vectors[part].astype(np.float64)
+        centred -= 0.0 if mean is None else mean
+        lengths = np.linalg.norm(centred, axis=1, keepdims=True)
+        if not lengths.all():
+            key = keys[part.start + int(np.argmin(lengths))]
+            raise InputError(f"{source}: the embedding of '{key}' is the mean that is subtracted: take a larger set's")
+        vectors[part] = centred / lengths
+    return vectors
+
+
+def read_blocks(scp, table=None):
+    """Yield (keys, vectors (n, D) float32) of an scp, checked, in bounded memory; ``table``: its contents, if at
+    hand."""
+    table = read_scp(scp) if table is None else table
+    keys = list(table)
+    if not keys:
+        raise InputError(f"{scp}: has no embeddings; run the stage that extracts them")
+    for part in blocks(len(keys)):
+        _, vectors = read_vectors({key: table[key] for key in keys[part]})
+        check(vectors, keys[part], scp)
+        yield keys[part], vectors
+
+
+def read_mean(scp):
+    """Mean (D,) float64 over all embeddings of an scp; None for the word ``none``: subtract nothing."""
+    if str(scp) == "none":
+        return None
+    if not os.path.isfile(scp):
+        raise InputError(f"{scp}: no such file; --mean-embeddings takes an scp, whose mean is subtracted, or 'none'")
+    total, count = 0.0, 0
+    for keys, vectors in read_blocks(scp):
+        total = total + vectors.sum(axis=0, dtype=np.float64)
+        count += len(keys)
+    return total / count
+
+
+class Sides:
+    """The embeddings of both sides of a trial list, each read once, centred and length-normalised.
+
+    enroll_ids, test_ids: lists of ids (n,); embeddings: scp of both sides, or of the test side when
+    ``enroll_embeddings`` names the enrolment's own; mean: see ``normalise``. ``enroll`` (N, D) and ``test`` (M, D)
+    float32 hold the vectors (one array when there is one scp), ``enroll_rows`` and ``test_rows`` (n,) int32 each
+    trial's rows in them, ``enroll_keys`` and ``test_keys`` the rows' ids. Raises ``InputError`` for an id without an
+    embedding.
+    """
+
+    def __init__(self, enroll_ids, test_ids, embeddings, enroll_embeddings="", mean=None):
+        if enroll_embeddings and str(enroll_embeddings) != str(embeddings):
+            self.enroll_keys, self.enroll, (self.enroll_rows,) = _read([enroll_ids], enroll_embeddings, mean)
+            self.test_keys, self.test, (self.test_rows,) = _read([test_ids], embeddings, mean)
+        else:
+            keys, vectors, rows = _read([enroll_ids, test_ids], embeddings, mean)
+            self.enroll_keys, self.enroll, self.enroll_rows = keys, vectors, rows[0]
+            self.test_keys, self.test, self.test_rows = keys, vectors, rows[1]
+        if self.enroll.shape[1] != self.test.shape[1]:
+            raise InputError(
+                f"{enroll_embeddings} has embeddings of {self.enroll.shape[1]} values, {embeddings} of "
+                f"{self.test.shape[1]}: both sides must come from one model"
+            )
+
+
+def _read(id_lists, scp, mean):
+    row_of = {}
+    for ids in id_lists:
+        row_of.update(dict.fromkeys(ids))
+    for row, key in enumerate(row_of):
+        row_of[key] = row
+    table = read_scp(scp)
+    missing = row_of.keys() - table.keys()
+    if missing:
+        raise InputError(
+            f"{scp}: no embedding of '{min(missing)}', which the trials name ({len(missing)} such ids); extract the "
+            "set that holds it"
+        )
+    keys, vectors = read_vectors({key: table[key] for key in row_of})
+    rows = [np.fromiter(map(row_of.__getitem__, ids), np.int32, len(ids)) for ids in id_lists]
+    return keys, normalise(vectors, keys, mean, scp), rows
