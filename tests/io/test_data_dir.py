@@ -217,8 +217,11 @@ _BROKEN = {
         "{data}/wav.scp:3: 'id2-s-1' has 8000 samples a second, not 16000; ",
     ),
     "failing command": (
-        _table("wav.scp", "id2-s-1.wav", "id2-s-1.wav; cat {root}/id2-s-1.wav; exit 9 |"),
-        "{data}/wav.scp:3: 'id2-s-1' `",
+        lambda data: [
+            _replace(data / "wav.scp", "id2-s-1 ", "id2-s-1 cat "),
+            _replace(data / "wav.scp", "-s-1.wav\nid2-t", "-s-1.wav; exit 9 |\nid2-t"),
+        ],
+        "{data}/wav.scp:3: 'id2-s-1' `cat {root}/id2-s-1.wav; exit 9` failed with status 9; run it by hand",
     ),
     "duration other than the recording": (
         _audio("id2-t-1", _sound(9)),

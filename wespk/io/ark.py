@@ -40,16 +40,27 @@ class ArkWriter:
         self._position = 0
 
     def __enter__(self):
+        self._scp = self._stack.enter_context(open_atomic(self.scp_path))  # renamed after the ark
         self._file = self._stack.enter_context(open_atomic(self.ark_path, "wb"))
         return self
 
     def __exit__(self, kind, error, trace):
-        if kind is None:
+        if kind is not None:
+            self._stack.__exit__(kind, error, trace)
+            return
+        with self._stack:
+            self._write_scp()
             # an old scp must not point into the new ark, should we be killed between the two renames
             self.scp_path.unlink(missing_ok=True)
-        self._stack.__exit__(kind, error, trace)
-        if kind is None:
-            write_table(self.scp_path, self._places)
+
+    def _write_scp(self):
+        """Flush the scp's temporary file before the ark gets its name, so that a full disk leaves the old pair."""
+        try:
+            self._scp.writelines(f"{key} {self._places[key]}\n" for key in sorted(self._places))
+            self._scp.flush()
+            os.fsync(self._scp.fileno())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.scp_path)) from error
 
     def write(self, key, array):
         """Append a matrix (T, F) or a vector (D,), any float dtype, stored as float32 or compressed.
