@@ -67,13 +67,11 @@ def train(conf, exp, train_data, dev_data, device="auto", musan=None, rirs=None)
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     try:
-        fit_model_to_features(conf)
+        check_model(conf)
         experiment = Experiment(exp)
         source = build_source(conf, train_data, musan, rirs, device)
         seed_everything(conf["seed"], "init")
         objective = build_objective(conf, len(source.speakers))
-        if conf["train"]["init_from"]:
-            _load_initial_weights(objective, conf["train"]["init_from"], get_logger())
         parameters = sum(p.numel() for p in objective.model.parameters())
         derived = {"num_speakers": len(source.speakers), "num_utterances": len(source.labels), "parameters": parameters,
                    "train_data": str(train_data), "processes": world, "device": device.type}
@@ -81,6 +79,8 @@ def train(conf, exp, train_data, dev_data, device="auto", musan=None, rirs=None)
             experiment.begin(conf, derived)
         dist.barrier()
         logger = get_logger(experiment.log if dist.is_main() else None)
+        if conf["train"]["init_from"]:
+            _load_initial_weights(objective, conf["train"]["init_from"], logger)
         validate = HeldOutSpeakers(dev_data, conf, device) if dev_data else None
         trainer = Trainer(conf, experiment, source, objective, device, logger, validate)
         if dist.is_main():

@@ -7,7 +7,7 @@ _FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %
 
 
 def get_logger(file=None):
-    """The ``wespk`` logger. Writes to stderr; with ``file`` (a path) it is appended there too."""
+    """The ``wespk`` logger. Writes to stderr; with ``file`` (a path) it is appended there too, and to no earlier file."""
     logger = logging.getLogger("wespk")
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stderr)
@@ -15,7 +15,10 @@ def get_logger(file=None):
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False
-    if file is not None and not any(getattr(h, "baseFilename", None) == str(file) for h in logger.handlers):
+    if file is not None:
+        for old in [h for h in logger.handlers if isinstance(h, logging.FileHandler)]:
+            logger.removeHandler(old)
+            old.close()
         handler = logging.FileHandler(str(file))
         handler.setFormatter(_FORMAT)
         logger.addHandler(handler)
