@@ -53,6 +53,8 @@ def test_whole_arks_equal_those_of_copy_feats(method, real_speech, tmp_path):
 def _matrices():
     """Ordinary matrices, and the kinds that have tripped writers: constant, few rows, tiny or shifted ranges, ties."""
     draw = np.random.default_rng(7)
+    # the scale points fall on 0, 64, 1000 and 65535, so that the second value is 0.5 codes less a float32's last bit
+    yield "just below half a code", np.array([[0, 0.49999997, 64, 100, 100, 100, 1000, 65535]]).T
     for rows in (1, 2, 3, 4, 5, 8, 9, 37, 200):
         noise = draw.normal(size=(rows, 6))
         yield "noise", noise
