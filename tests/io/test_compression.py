@@ -60,7 +60,8 @@ def _matrices():
         yield "noise", noise
         yield "constant", np.full((rows, 6), -3.7)
         yield "zero", np.zeros((rows, 6))
-        yield "rounded", np.round(noise)  # holds both zeros, 0.0 and -0.0
+        yield "rounded", np.round(noise)
+        yield "least value zero, of both signs", np.where(noise > 1, 1, np.copysign(0, noise))
         yield "shifted", 1000 + noise * 1e-4
         yield "one step", 1e5 + np.round(noise) * 2**-6
         yield "tiny", noise * 1e-35
