@@ -81,6 +81,23 @@ def test_a_damaged_header_gives_an_input_error_or_a_matrix_never_a_crash(tmp_pat
     assert refused > 40  # mark, token and sizes; a changed value range cannot be seen
 
 
+@pytest.mark.parametrize("compress, at, value, message", [
+    (0, 5, 8, "sizes at byte 3 are not 4-byte integers"),
+    (0, 9, 255, "negative size"),
+    (0, 6, 10, "truncated"),
+    (2, 16, 255, "negative size"),
+    (2, 4, 90, "unknown object"),
+    (2, 0, 90, "do not belong together"),
+])
+def test_each_field_of_a_header_is_checked(tmp_path, compress, at, value, message):
+    scp, _ = _write(tmp_path, compress)
+    content = bytearray((tmp_path / "a.ark").read_bytes())
+    content[3 + at] = value
+    (tmp_path / "a.ark").write_bytes(content[: int(scp["k1"].rpartition(":")[2])])
+    with pytest.raises(InputError, match=f"'k0' in .*{message}"):
+        read_array(scp["k0"], "k0")
+
+
 def test_an_scp_of_another_ark_is_named(tmp_path):
     scp, _ = _write(tmp_path, 2)
     with ArkWriter(tmp_path / "a.ark", tmp_path / "b.scp", compress=2) as ark:

@@ -1,7 +1,8 @@
 """Recordings -> samples: wav directly, flac and ogg through soundfile, m4a, mp4, aac and mp3 through ffmpeg, and pipes.
 
 Everything is checked as it is read: a recording that is empty, has several channels, ends before its header says, or
-holds NaN is an ``InputError`` that names it, never a short or silent array.
+holds NaN is an ``InputError`` that names it, never a short or silent array. (mp3 and bare aac state no length: of those
+only a cut inside a frame can be seen.)
 """
 
 import io
