@@ -6,7 +6,7 @@ import numpy as np
 import torch.distributed as torch_dist
 
 from wespk.embedding.extractor import embed_features
-from wespk.io.ark import read_array, read_scp
+from wespk.embedding.sources import FeatureArks
 from wespk.io.tables import read_trials
 from wespk.metrics import eer, min_dcf
 from wespk.scoring.cosine import cosine_scores
@@ -23,31 +23,27 @@ class HeldOutSpeakers:
     """
 
     def __init__(self, dev_dir, conf, device):
-        dev_dir = Path(dev_dir)
-        self.trials = read_trials(dev_dir / "trials" / "dev")
-        table = read_scp(dev_dir / "feats.scp")
-        self.keys = sorted({*self.trials.enroll, *self.trials.test}, key=str.encode)
-        missing = next((k for k in self.keys if k not in table), None)
+        trials = read_trials(Path(dev_dir) / "trials" / "dev")
+        self.source, self.labels = FeatureArks(dev_dir, conf["features"]), trials.labels
+        row = {key: i for i, key in enumerate(self.source.keys)}
+        missing = next((k for k in (*trials.enroll, *trials.test) if k not in row), None)
         if missing is not None:
-            raise InputError(f"{dev_dir}/trials/dev names '{missing}', which {dev_dir}/feats.scp has not; run stage 2")
-        self.specs = [table[k] for k in self.keys]
+            raise InputError(f"{dev_dir}/trials/dev names '{missing}', which is not in that folder; run stage 1 again")
+        self.enroll, self.test = (np.array([row[k] for k in side]) for side in (trials.enroll, trials.test))
         self.cmn, self.device = conf["features"]["cmn"], device
 
     def __call__(self, model):
-        mine = range(dist.rank(), len(self.keys), dist.world_size())
-        found = embed_features(model, (read_array(self.specs[i]) for i in mine), self.device, self.cmn,
-                               keys=[self.keys[i] for i in mine])
-        embeddings = np.empty((len(self.keys), found.shape[1]), dtype=np.float32)
-        embeddings[dist.rank()::dist.world_size()] = found
-        if dist.world_size() > 1:
-            parts = [None] * dist.world_size()
+        rank, world, keys = dist.rank(), dist.world_size(), self.source.keys
+        mine = range(rank, len(keys), world)
+        found = embed_features(model, map(self.source.read, mine), self.device, self.cmn, keys=[keys[i] for i in mine])
+        parts = [found]
+        if world > 1:
+            parts = [None] * world
             torch_dist.all_gather_object(parts, found)
-            for rank, part in enumerate(parts):
-                embeddings[rank::dist.world_size()] = part
-        position = {k: i for i, k in enumerate(self.keys)}
-        enroll = np.array([position[k] for k in self.trials.enroll])
-        test = np.array([position[k] for k in self.trials.test])
-        normalise(embeddings, self.keys, embeddings.mean(axis=0))
-        scores = cosine_scores(embeddings, embeddings, enroll, test)
-        return {"dev_eer": float(eer(scores, self.trials.labels)),
-                "dev_min_dcf": float(min_dcf(scores, self.trials.labels, p_target=0.01))}
+        embeddings = np.empty((len(keys), found.shape[1]), dtype=np.float32)
+        for other, part in enumerate(parts):
+            embeddings[other::world] = part
+        normalise(embeddings, keys, embeddings.mean(axis=0))
+        scores = cosine_scores(embeddings, embeddings, self.enroll, self.test)
+        return {"dev_eer": float(eer(scores, self.labels)),
+                "dev_min_dcf": float(min_dcf(scores, self.labels, p_target=0.01))}
