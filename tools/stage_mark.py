@@ -119,11 +119,9 @@ def why_not_current(mark, options, inputs):
 
 def why_not_ready(mark, options):
     """Why a later stage must not build on this one, or an empty text."""
-    if begun(mark).exists():
-        return "was stopped before its end"
     record = read(mark)
     if record is None:
-        return ""
+        return "was stopped before its end" if begun(mark).exists() else ""
     known = {name: record["options"].get(name, "") for name in options}
     still_there = {path: f for path, f in record["inputs"].items() if os.path.exists(path)}
     return first([*changed_options(known, options), *changed_files(still_there, "its input")])

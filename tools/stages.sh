@@ -239,8 +239,8 @@ check_options
 . "$stages_root/tools/path.sh"
 . "$stages_root/tools/cmd.sh"
 name_folders
-read_conf
 find_gpus
+read_conf
 for ((number = stage; number <= stop_stage; number++)); do
   run_stage "$number"
 done

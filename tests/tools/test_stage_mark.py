@@ -15,7 +15,8 @@ class Account:
         self.folder, self.mark = folder, folder / ".stages" / "2.json"
         self.input, self.root, self.output = folder / "in put", folder / "root", folder / "out"
         self.input.write_text("a\n")
-        (self.root / "a" / "b").mkdir(parents=True)
+        (self.root / "a").mkdir(parents=True)
+        (self.root / "a" / "table").write_text("x")
         self.facts = ["--option", "nj=x y", "--input", str(self.input), "--input", str(self.root)]
 
     def call(self, command, *words):
@@ -42,6 +43,8 @@ def test_a_stage_is_current_after_done_and_not_before(account):
     assert account.call("check", *account.facts) == (1, "was stopped before its end")
     account.complete()
     assert account.call("check", *account.facts) == (0, "")
+    account.call("begin", *account.facts)
+    assert account.call("check", *account.facts) == (1, "was stopped before its end")
 
 
 def test_the_reason_names_what_changed(account):
@@ -53,7 +56,7 @@ def test_the_reason_names_what_changed(account):
     assert account.call("check", *account.facts) == (1, f"input {account.input} has changed")
     account.input.write_text("a\n")
     assert account.call("check", *account.facts) == (0, "")
-    (account.root / "a" / "c").mkdir()
+    (account.root / "a" / "table").write_text("another length")
     assert account.call("check", *account.facts) == (1, f"input {account.root} has changed")
 
 
