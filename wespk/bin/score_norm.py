@@ -34,12 +34,12 @@ def score_norm(scores: str, embeddings: str, mean_embeddings: str, cohort_scp: s
     check_top_n(top_n)
     enroll, test, values = read_scores(scores)
     mean = read_mean(mean_embeddings)
+    sides = Sides(enroll, test, embeddings, enroll_embeddings, mean)
     cohort = Cohort(cohort_scp, mean, cohort_utt2spk)
-    cohort.check_apart([*enroll, *test], read_table(utt2spk) if utt2spk else None)
+    cohort.check_apart([*sides.enroll_keys, *sides.test_keys], read_table(utt2spk) if utt2spk else None)
     size = len(cohort.vectors)
     if method == "asnorm" and top_n > size:
         get_logger().warning("--top-n %d is above the cohort's size: all %d are used", top_n, size)
-    sides = Sides(enroll, test, embeddings, enroll_embeddings, mean)
     write_scores(out, enroll, test, norm_trials(method, values, sides, cohort.vectors, top_n))
     kept = f", top {min(top_n, size)}" if method == "asnorm" else ""
     level = "speakers" if cohort_utt2spk else "utterances"

@@ -4,7 +4,7 @@ import numpy as np
 
 from wespk.io.ark import read_scp
 from wespk.io.tables import read_table
-from wespk.scoring.vectors import normalise, read_blocks
+from wespk.scoring.vectors import normalise, read_blocks, read_normalised
 from wespk.utils.errors import InputError
 
 
@@ -28,7 +28,7 @@ class Cohort:
             self.speakers = list(dict.fromkeys(speaker_of[key] for key in table))
             self.vectors = _speaker_means(scp, table, mean, speaker_of, self.speakers)
         else:
-            self.vectors = _all_utterances(scp, table, mean)
+            self.vectors = read_normalised(scp, table, mean)
 
     def check_apart(self, ids, utt2spk=None):
         """Raise ``InputError`` if a speaker or utterance of the cohort is among those of the trials' ``ids``.
@@ -62,15 +62,6 @@ def _prefixes(key):
     """The id itself and what stands before each of its hyphens."""
     pieces = key.split("-")
     return ["-".join(pieces[: i + 1]) for i in range(len(pieces))]
-
-
-def _all_utterances(scp, table, mean):
-    vectors, done = None, 0
-    for keys, block in read_blocks(scp, table):
-        vectors = np.empty((len(table), block.shape[1]), np.float32) if vectors is None else vectors
-        vectors[done : done + len(keys)] = normalise(block, keys, mean, scp)
-        done += len(keys)
-    return vectors
 
 
 def _speaker_means(scp, table, mean, speaker_of, speakers):

@@ -7,7 +7,7 @@ import numpy as np
 from wespk.io.ark import read_scp, read_vectors
 from wespk.utils.errors import InputError
 
-BLOCK = 16384
+BLOCK = 4096
 
 
 def blocks(size, block=None):
@@ -99,18 +99,33 @@ class Sides:
 
 
 def _read(id_lists, scp, mean):
-    row_of = {}
-    for ids in id_lists:
-        row_of.update(dict.fromkeys(ids))
-    for row, key in enumerate(row_of):
-        row_of[key] = row
-    table = read_scp(scp)
-    missing = row_of.keys() - table.keys()
+    """(keys, vectors (N, D), rows in them of each list) of the ids named, in the scp's order."""
+    wanted, table = set().union(*id_lists), read_scp(scp)
+    missing = wanted - table.keys()
     if missing:
         raise InputError(
             f"{scp}: no embedding of '{min(missing)}', which the trials name ({len(missing)} such ids); extract the "
             "set that holds it"
         )
-    keys, vectors = read_vectors({key: table[key] for key in row_of})
+    table = {key: spec for key, spec in table.items() if key in wanted}
+    row_of = {key: row for row, key in enumerate(table)}
     rows = [np.fromiter(map(row_of.__getitem__, ids), np.int32, len(ids)) for ids in id_lists]
-    return keys, normalise(vectors, keys, mean, scp), rows
+    return list(table), read_normalised(scp, table, mean), rows
+
+
+def read_normalised(scp, table, mean):
+    """The embeddings of ``table``, an scp's contents or part of them: (N, D) float32, see ``normalise``.
+
+    Read in blocks, so that of an ark in order only a part is in memory twice.
+    """
+    vectors, done = None, 0
+    for keys, block in read_blocks(scp, table):
+        vectors = np.empty((len(table), block.shape[1]), np.float32) if vectors is None else vectors
+        if block.shape[1] != vectors.shape[1]:
+            raise InputError(
+                f"{scp}: '{keys[0]}' has {block.shape[1]} values, others have {vectors.shape[1]}: embeddings of one set "
+                "come from one model"
+            )
+        vectors[done : done + len(keys)] = normalise(block, keys, mean, scp)
+        done += len(keys)
+    return vectors
