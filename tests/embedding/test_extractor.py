@@ -125,6 +125,15 @@ def test_the_utterance_at_fault_is_named(broken, message):
         embed_features(tiny_model(), feats, max_frames=10000)
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_the_utterance_at_fault_is_named_however_late_it_comes(named):
+    feats = utterances(60)
+    feats[57] = feats[57][:5]
+    keys = [f"u{i}" for i in range(60)] if named else None
+    with pytest.raises(InputError, match=f"utterance {'u57' if named else '57'}: 5 frames"):
+        embed_features(tiny_model(), feats, max_frames=20, keys=keys)  # windows of a few utterances each
+
+
 def test_a_zero_embedding_is_refused_by_name():
     feats = [np.ones((5, 4)), np.zeros((5, 4))]
     with pytest.raises(InputError, match="utterance flat: its embedding is zero"):

@@ -3,7 +3,10 @@
 import kaldi_native_io
 import numpy as np
 import pytest
+import soundfile
 
+from tests.embedding.tiny_networks import voice
+from wespk.data.stored import write_stamp
 from wespk.embedding.extractor import embed_features
 from wespk.embedding.jobs import extract_job, merge
 from wespk.embedding.loading import load_network
@@ -126,6 +129,53 @@ def test_an_utterance_without_features_is_named_before_anything_is_computed(expe
     write_table(data / "utt2spk", read_table(data / "utt2spk") | {"s9-new": "s9"})
     with pytest.raises(InputError, match=r"feats.scp: utterance s9-new is not there; compute its features \(stage 2\)"):
         open_source(data, load_network(experiment), "feats")
+
+
+def test_features_made_with_other_options_than_the_models_are_refused(experiment, data):
+    network = load_network(experiment)
+    write_stamp(data, network.config["features"])
+    open_source(data, network, "feats")
+    write_stamp(data, network.config["features"] | {"window": "hamming", "low_freq": 64.0, "compress": 0})
+    with pytest.raises(InputError, match=r"low_freq 64.0 \(now 20.0\), window hamming \(now povey\); run stage 2 with"):
+        open_source(data, network, "feats")
+
+
+def test_features_of_another_dimension_are_refused_by_name(experiment, data, tmp_path):
+    with ArkWriter(data / "feats.ark", data / "feats.scp") as ark:
+        for key in sorted(read_table(data / "utt2spk")):
+            ark.write(key, np.ones((30, 40)))
+    network = load_network(experiment)
+    with pytest.raises(InputError, match=r"utterance s\S+: features of shape \(30, 40\), but the model takes .* 80"):
+        extract_job(network, open_source(data, network, "feats"), tmp_path / "out", 1, 1, "cpu")
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_segments_of_long_recordings_are_utterances_too(experiment, tmp_path):
+    folder, network = tmp_path / "data", load_network(experiment)
+    folder.mkdir()
+    wave = np.concatenate([voice(1.0, seed=1), voice(1.25, seed=2)])
+    soundfile.write(folder / "r.wav", wave, 16000, subtype="FLOAT")
+    write_table(folder / "wav.scp", {"r": folder / "r.wav"})
+    write_table(folder / "segments", {"a-1": "r 0.0 1.0", "b-1": "r 1.0 2.25"})
+    write_table(folder / "utt2spk", {"a-1": "a", "b-1": "b"})
+    write_table(folder / "utt2dur", {"a-1": 1.0, "b-1": 1.25})
+    extract(experiment, folder, tmp_path / "out", 2, kind="waves")
+    keys, rows = read_vectors(tmp_path / "out" / "xvector.scp")
+    expected = embed_features(network.model, map(network.front_end, (wave[:16000], wave[16000:])))
+    assert keys == ["a-1", "b-1"]
+    np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-5)
+
+
+def test_audio_at_fault_is_named_with_its_utterance(experiment, tmp_path):
+    folder, network = tmp_path / "data", load_network(experiment)
+    folder.mkdir()
+    soundfile.write(folder / "slow.wav", voice(1.0, rate=8000), 8000)
+    write_table(folder / "utt2dur", {"s-1": 1.0})
+    for name, message in (("none.wav", r"utterance s-1: \S*none.wav: no such file"),
+                          ("slow.wav", r"utterance s-1 \(\S*slow.wav\): 8000 Hz, but the model was trained at 16000")):
+        write_table(folder / "wav.scp", {"s-1": folder / name})
+        with pytest.raises(InputError, match=message):
+            open_source(folder, network, "waves").read(0)
 
 
 def test_a_job_number_outside_the_range_is_refused(experiment, data, tmp_path):

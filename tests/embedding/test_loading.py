@@ -1,5 +1,7 @@
 """Which checkpoint is taken, and what is refused."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,14 @@ from wespk.embedding.loading import find_checkpoint, load_checkpoint, load_netwo
 from wespk.utils.errors import InputError
 
 
-class Foreign:
-    """Something that pickle would have to import."""
+class Trap:
+    """Something that makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
 
 
 def test_the_average_comes_before_the_latest_and_that_before_the_last_epoch(experiment):
@@ -56,12 +64,13 @@ def test_foreign_files_are_refused_and_nothing_in_them_is_executed(tmp_path):
              (torch.zeros(2), "is a torch file, but not a wespk checkpoint"),
              ({"format": 2}, "of format 2, but this version reads format 1"),
              ({"format": 1, "config": {}, "step": 1}, "lacks 'model'"),
-             (Foreign(), "cut short or not a wespk checkpoint")]
+             (Trap(tmp_path / "sprung"), "cut short or not a wespk checkpoint")]
     for content, message in cases:
         torch.save(content, path)
         with pytest.raises(InputError, match=message) as caught:
             load_checkpoint(path)
         assert str(path) in str(caught.value)
+    assert not (tmp_path / "sprung").exists()
     path.write_text("just text")
     with pytest.raises(InputError, match="cut short or not a wespk checkpoint"):
         load_checkpoint(path)

@@ -1,4 +1,4 @@
-"""One utterance has one embedding: as training sees it, as stage 4 extracts it, and as the Python interface gives it."""
+"""One utterance has one embedding: as training sees it, as stage 4 extracts it, as the Python interface gives it."""
 
 import numpy as np
 import pytest

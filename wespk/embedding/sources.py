@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from wespk.corpora.features import read_utterances
+from wespk.data.stored import check_stamp
 from wespk.io.ark import read_array, read_scp
 from wespk.io.audio import read_audio
 from wespk.io.frames import FrameReader, dequantise
@@ -19,7 +21,7 @@ from wespk.utils.errors import InputError
 
 def open_source(data, network, kind):
     """The source for a data folder: ``kind`` feats or waves. Raises ``InputError`` if the folder lacks something."""
-    return FeatureArks(data, network.config["features"]) if kind == "feats" else WaveFiles(data, network)
+    return FeatureArks(data, network.config["features"]) if kind == "feats" else WaveFiles(data, network.front_end)
 
 
 def data_utterances(data):
@@ -48,21 +50,25 @@ def speech_features(front_end, samples, name):
 def _speech_only(feats, speech, name):
     """The frames of ``feats`` (T, F) that ``speech`` (T,) marks; ``InputError`` if there are none or T differs."""
     if len(speech) != len(feats):
-        raise InputError(f"{name}: {len(speech)} VAD decisions for {len(feats)} frames; features and vad.scp are from two "
-                         "runs, repeat stage 2")
+        raise InputError(f"{name}: {len(speech)} VAD decisions for {len(feats)} frames; features and vad.scp are from "
+                         "two runs, repeat stage 2")
     if not speech.any():
         raise InputError(f"{name}: the VAD finds no speech in it; listen to it, and leave it out")
     return feats[speech]
 
 
 class FeatureArks:
-    """Utterances of DATA/feats.scp, without DATA/vad.scp's silence if the configuration says ``features.vad``."""
+    """Utterances of DATA/feats.scp; with ``features.vad``, without the silence that DATA/vad.scp marks.
+
+    conf: the section `features` of the model's configuration; the folder's own record (features.json) must agree.
+    """
 
     def __init__(self, data, conf):
         data = Path(data)
         self.keys = data_utterances(data)
         path = data / "feats.scp"
         specs = _lookup(read_scp(path), path, self.keys, "compute its features (stage 2)")
+        check_stamp(data, conf)
         self._feats, self._lock = FrameReader(specs, self.keys), threading.Lock()
         self.num_frames = self._feats.num_frames
         self._vad = None
@@ -83,21 +89,24 @@ class FeatureArks:
 
 
 class WaveFiles:
-    """Utterances of DATA/wav.scp through the model's front end, on the CPU. Needs DATA/utt2dur (stage 1)."""
+    """Utterances of DATA/wav.scp (and segments) through the model's front end, on the CPU. Needs DATA/utt2dur."""
 
-    def __init__(self, data, network):
+    def __init__(self, data, front_end):
         data = Path(data)
-        self.keys = data_utterances(data)
-        self._front_end = front_end = network.front_end
-        self._specs = _lookup(read_table(data / "wav.scp"), data / "wav.scp", self.keys, "add its audio")
+        self.keys, self._front_end = data_utterances(data), front_end
+        places = read_utterances(data, front_end.sample_rate)
+        self._places = _lookup(places, data / "wav.scp", self.keys, "add its audio")
         seconds = _lookup(read_numbers(data / "utt2dur", float), data / "utt2dur", self.keys, "repeat stage 1")
         self.num_frames = np.array([front_end.num_frames(round(s * front_end.sample_rate)) for s in seconds])
 
     def read(self, index):
         """Features (T, F) float32 of utterance number ``index``."""
-        key = self.keys[index]
-        samples, rate = read_audio(self._specs[index])
+        name, (spec, first, num) = f"utterance {self.keys[index]}", self._places[index]
+        try:
+            samples, rate = read_audio(spec, first, num)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
         if rate != self._front_end.sample_rate:
-            raise InputError(f"utterance {key} ({self._specs[index]}): {rate} Hz, but the model was trained at "
-                             f"{self._front_end.sample_rate} Hz; resample the file (wespk.bin.embed does it by itself)")
-        return speech_features(self._front_end, samples, f"utterance {key}")
+            raise InputError(f"{name} ({spec}): {rate} Hz, but the model was trained at {self._front_end.sample_rate} "
+                             "Hz; resample the file (wespk.bin.embed does it by itself)")
+        return speech_features(self._front_end, samples, name)
