@@ -123,8 +123,8 @@ def read_normalised(scp, table, mean):
         vectors = np.empty((len(table), block.shape[1]), np.float32) if vectors is None else vectors
         if block.shape[1] != vectors.shape[1]:
             raise InputError(
-                f"{scp}: '{keys[0]}' has {block.shape[1]} values, others have {vectors.shape[1]}: embeddings of one set "
-                "come from one model"
+                f"{scp}: '{keys[0]}' has {block.shape[1]} values, others have {vectors.shape[1]}: all must come from "
+                "one model"
             )
         vectors[done : done + len(keys)] = normalise(block, keys, mean, scp)
         done += len(keys)
