@@ -3,7 +3,10 @@
 from fractions import Fraction
 from itertools import pairwise
 
+from hypothesis import settings
 from hypothesis import strategies as st
+
+UNHURRIED = settings(deadline=None, max_examples=60)  # no limit on time: the machine may be busy
 
 
 def det_points(scores, labels):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.metrics import metric_oracles as oracle
@@ -28,7 +28,7 @@ def by_hand(scores, labels, p_targets):
     return [eer(scores, labels), *minima, min_cllr(scores, labels), *actual, cllr(scores, labels)]
 
 
-@settings(deadline=None)
+@oracle.UNHURRIED
 @given(oracle.trial_lists(), st.data())
 def test_a_weighted_trial_counts_as_so_many_copies(trials, data):
     scores, labels = map(np.array, trials)
@@ -136,6 +136,7 @@ def test_speakers_are_found_from_chains_of_target_trials():
     assert len({left[0], left[3], left[5]}) == 3
 
 
+@oracle.UNHURRIED
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=40))
 def test_found_speakers_are_the_connected_components(edges):
     names = {i: {i} for i in range(31)}

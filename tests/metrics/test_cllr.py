@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.metrics import metric_oracles as oracle
@@ -12,6 +12,7 @@ from wespk.metrics import cllr, min_cllr
 from wespk.utils.errors import InputError
 
 
+@oracle.UNHURRIED
 @given(oracle.trial_lists())
 def test_cllr_is_its_definition(trials):
     targets = [math.log2(1 + math.exp(-s)) for s, label in zip(*trials) if label]
@@ -28,7 +29,7 @@ def test_cllr_at_its_landmarks():
     assert cllr([-math.inf, 0], [1, 0]) == math.inf
 
 
-@settings(deadline=None)
+@oracle.UNHURRIED
 @given(oracle.trial_lists())
 def test_min_cllr_is_cllr_after_isotonic_regression(trials):
     isotonic = pytest.importorskip("sklearn.isotonic", reason="scikit-learn is not installed").IsotonicRegression
@@ -40,6 +41,7 @@ def test_min_cllr_is_cllr_after_isotonic_regression(trials):
     assert min_cllr(scores, labels) == pytest.approx(cllr(llr, labels), abs=1e-9)
 
 
+@oracle.UNHURRIED
 @given(oracle.trial_lists())
 def test_min_cllr_is_at_most_cllr_and_1_and_ignores_increasing_maps(trials):
     scores, labels = trials
@@ -48,6 +50,7 @@ def test_min_cllr_is_at_most_cllr_and_1_and_ignores_increasing_maps(trials):
     assert min_cllr([math.atan(s) * 7 - 3 for s in whole], labels) == min_cllr(whole, labels)
 
 
+@oracle.UNHURRIED
 @given(oracle.trial_lists(values=st.floats(allow_nan=False)))
 def test_infinite_scores_have_a_min_cllr(trials):
     assert 0 <= min_cllr(*trials) <= 1

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.metrics import metric_oracles as oracle
@@ -17,11 +17,13 @@ from wespk.utils.errors import InputError
 EXACT = 1e-12  # float64 arithmetic on a handful of rates
 
 
+@oracle.UNHURRIED
 @given(oracle.trial_lists())
 def test_eer_is_where_the_curve_of_all_thresholds_crosses(trials):
     assert eer(*trials) == pytest.approx(float(oracle.eer(*trials)), abs=EXACT)
 
 
+@oracle.UNHURRIED
 @given(oracle.trial_lists(), st.sampled_from([0.01, 0.05, 0.5, 0.9, 0.99]), st.sampled_from([(1, 1), (10, 1), (1, 7)]))
 def test_min_dcf_is_the_least_over_all_thresholds(trials, p_target, costs):
     expected = float(oracle.min_dcf(*trials, p_target, *costs))
@@ -64,6 +66,7 @@ def test_perfect_and_inverted_scores():
     assert eer([1, 2, 3, 4], [1, 1, 0, 0]) == 1 == min_dcf([1, 2, 3, 4], [1, 1, 0, 0])
 
 
+@oracle.UNHURRIED
 @given(oracle.trial_lists(values=st.integers(-5, 5).map(float)), st.randoms(use_true_random=False))
 def test_order_of_trials_and_increasing_maps_change_nothing(trials, random):
     scores, labels = trials
@@ -74,18 +77,21 @@ def test_order_of_trials_and_increasing_maps_change_nothing(trials, random):
     assert min_dcf(*mapped) == min_dcf(scores, labels)
 
 
+@oracle.UNHURRIED
 @given(oracle.trial_lists())
 def test_swapping_labels_and_sign_keeps_eer(trials):
     scores, labels = trials
     assert eer([-s for s in scores], [1 - label for label in labels]) == pytest.approx(eer(scores, labels), abs=EXACT)
 
 
+@oracle.UNHURRIED
 @given(oracle.trial_lists(values=st.floats(allow_nan=False)), st.floats(1e-6, 1 - 1e-6))
 def test_both_lie_between_0_and_1_infinite_scores_included(trials, p_target):
     assert 0 <= eer(*trials) <= 1
     assert 0 <= min_dcf(*trials, p_target) <= 1
 
 
+@oracle.UNHURRIED
 @given(oracle.trial_lists(), st.sampled_from([0.01, 0.5, 0.9]))
 def test_act_dcf_is_the_cost_at_the_bayes_threshold_and_never_below_min_dcf(trials, p_target):
     llr, labels = trials
@@ -105,7 +111,7 @@ def test_act_dcf_exceeds_1_for_scores_that_claim_too_much_and_accepts_at_the_thr
     assert bayes_threshold(0.01, c_miss=10, c_fa=1) == pytest.approx(math.log(9.9))
 
 
-@settings(deadline=None)
+@oracle.UNHURRIED
 @given(oracle.trial_lists(max_size=100))
 def test_lower_hull_holds_the_best_point_for_every_weighting_and_nothing_else(trials):
     misses, false_alarms = corners(split(*trials))

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.metrics.metric_oracles import UNHURRIED
 from wespk.io.tables import read_table
 from wespk.scoring import norm
 from wespk.scoring.cohort import Cohort
@@ -59,6 +60,7 @@ def test_z_t_and_s_norm_use_the_whole_cohort_of_their_sides():
     assert s_norm(scores, enrol, test) == pytest.approx((z + t) / 2)
 
 
+@UNHURRIED
 @given(st.integers(0, 2**32 - 1), st.floats(0.01, 100), st.floats(-50, 50), st.integers(2, 30))
 def test_scaling_and_shifting_all_scores_together_changes_nothing(seed, scale, shift, top_n):
     scores, enrol, test = example(seed=seed)
@@ -66,6 +68,7 @@ def test_scaling_and_shifting_all_scores_together_changes_nothing(seed, scale, s
     assert moved == pytest.approx(as_norm(scores, enrol, test, top_n), rel=1e-6, abs=1e-6)
 
 
+@UNHURRIED
 @given(st.integers(0, 2**32 - 1))
 def test_swapping_the_sides_changes_nothing(seed):
     scores, enrol, test = example(seed=seed)
@@ -104,7 +107,7 @@ def unit(rows):
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-@settings(deadline=None, max_examples=40)
+@UNHURRIED
 @given(st.integers(1, 9), st.integers(1, 40), st.sampled_from([None, 2, 3, 10, 35, 99]), st.integers(2, 40))
 def test_blocked_statistics_equal_a_full_sort_for_any_block_sizes(rows, columns, top_n, size):
     draw = np.random.default_rng([rows, columns, size])
