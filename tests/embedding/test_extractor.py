@@ -93,16 +93,28 @@ def test_flags_come_back_after_an_error_too():
     assert model.training and torch.is_grad_enabled()
 
 
-def test_arithmetic_is_float32_whatever_the_caller_has_switched_on():
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_arithmetic_is_float32_whatever_the_caller_has_switched_on(precision):
     model, feats = tiny_model(), utterances(5)
     plain = embed_features(model, feats)
-    torch.set_float32_matmul_precision("medium")
+    seen = []
+    handle = model.register_forward_pre_hook(lambda *_: seen.extend(float32_settings()))
+    torch.set_float32_matmul_precision(precision)
     try:
+        before = float32_settings()
         with torch.autocast("cpu", dtype=torch.bfloat16):
             np.testing.assert_array_equal(embed_features(model, feats), plain)
-        assert torch.get_float32_matmul_precision() == "medium"
+        assert set(seen) == {"ieee"} and float32_settings() == before
+        assert torch.get_float32_matmul_precision() == precision
     finally:
         torch.set_float32_matmul_precision("highest")
+        handle.remove()
+
+
+def float32_settings():
+    """How torch computes float32 products and convolutions, on either device."""
+    cuda, cudnn, mkldnn = torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn
+    return [unit.fp32_precision for unit in (cuda.matmul, cudnn.conv, mkldnn.matmul, mkldnn.conv)]
 
 
 def test_no_utterances_give_no_embeddings():

@@ -38,8 +38,8 @@ def place(tmp_path):
 
 
 def words(place, **options):
-    options = {"data": place / "data", "out": place / "out", "checkpoint": place / "model.pt", "device": "cpu", **options}
-    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    own = {"data": place / "data", "out": place / "out", "checkpoint": place / "model.pt", "device": "cpu"}
+    return [word for name, value in (own | options).items() for word in (f"--{name}", str(value))]
 
 
 def fails(command, capsys, line, status=1):

@@ -19,6 +19,8 @@ from wespk.features.cmvn import mean_norm
 from wespk.utils.errors import InputError
 
 MAX_FRAMES = {"cpu": 600, "cuda": 60000}  # frames computed at once, padding included
+_UNITS = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.mkldnn.matmul,
+          torch.backends.mkldnn.conv)  # where float32 may silently be computed with fewer bits
 _WINDOW = 16  # batches' worth of frames that embed_features holds in order to find utterances of like length
 
 
@@ -45,16 +47,20 @@ def inference(model):
     and so is TF32, whose 10-bit mantissa would make a GPU's embeddings differ from a CPU's by a thousandth.
     """
     flags = [(module, module.training) for module in model.modules()]
-    matmul = torch.get_float32_matmul_precision()
     cudnn = torch.backends.cudnn
+    precisions = [(unit, unit.fp32_precision) for unit in _UNITS]
+    choices = cudnn.benchmark, cudnn.deterministic
     try:
         model.eval()
-        torch.set_float32_matmul_precision("highest")
-        with (torch.no_grad(), torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False),
-              cudnn.flags(enabled=cudnn.enabled, deterministic=True, allow_tf32=False)):
+        cudnn.benchmark, cudnn.deterministic = False, True  # lengths vary: nothing to tune for
+        for unit in _UNITS:
+            unit.fp32_precision = "ieee"
+        with torch.no_grad(), torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(matmul)
+        cudnn.benchmark, cudnn.deterministic = choices
+        for unit, precision in precisions:
+            unit.fp32_precision = precision
         for module, training in flags:
             module.training = training
 
