@@ -79,6 +79,14 @@ def test_the_length_of_a_truncated_recording_is_not_told(tmp_path, kind):
         audio_info(path)
 
 
+def test_an_ogg_file_that_ends_after_a_whole_page_is_still_truncated(tmp_path):
+    path = _write(tmp_path, "ogg", _samples(5))
+    content = open(path, "rb").read()
+    os.truncate(path, content.rfind(b"OggS"))
+    with pytest.raises(InputError, match="truncated: its last page is missing"):
+        read_audio(path)
+
+
 def test_other_defects_are_named(tmp_path):
     broken = _samples()
     broken[77] = np.nan
@@ -98,6 +106,8 @@ def test_other_defects_are_named(tmp_path):
             read_audio(path)
         assert path in str(caught.value)
     assert audio_info(cases[1][0]) == (10, RATE, 2)
+    with pytest.raises(InputError, match="no samples in it"):
+        audio_info(cases[3][0])
 
 
 @pytest.mark.parametrize("part", [(0, RATE + 1), (RATE - 5, 6), (-1, 5), (RATE + 1, None)])

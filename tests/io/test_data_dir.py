@@ -65,6 +65,14 @@ def _drop(name, line):
     return change
 
 
+def _other_matrix(content):
+    def change(data):
+        (data.parent / "other").write_bytes(b"\0B" + content)
+        _replace(data / "feats.scp", "feats.ark:8\n", "other:0\n")
+
+    return change
+
+
 def _truncate(name, share):
     return lambda data: os.truncate(data.parent / name, int((data.parent / name).stat().st_size * share))
 
@@ -178,6 +186,14 @@ _BROKEN = {
     "offset of something else": (
         _table("feats.scp", ":8\n", ":9\n"),
         "{data}/feats.scp:1: 'id1-s-1' in {root}/feats.ark:9: no matrix or vector begins",
+    ),
+    "matrix without frames": (
+        _other_matrix(b"FM \4\0\0\0\0\4\0\0\0\0"),
+        "{data}/feats.scp:1: 'id1-s-1' in {root}/other:0: no frames; compute it again (stage 2)",
+    ),
+    "matrices of two dimensions": (
+        _other_matrix(b"FM \4\x08\0\0\0\4\5\0\0\0" + bytes(4 * 8 * 5)),
+        "{data}/feats.scp:2: 'id1-s-2' in {root}/feats.ark:159: dimension 4, but 5 before; ",
     ),
     "missing ark": (
         lambda data: (data.parent / "vad.ark").rename(data.parent / "vad"),

@@ -1,6 +1,7 @@
 """Chunks read straight out of arks equal the whole matrix, cropped, to the last bit."""
 
 import pickle
+import struct
 
 import numpy as np
 import pytest
@@ -33,6 +34,16 @@ def test_chunks_equal_the_whole_matrix_cropped(tmp_path, compress):
         expected = read_array(scp[f"a{index}"])[start : start + FRAMES]
         np.testing.assert_array_equal(chunk, expected)
         np.testing.assert_array_equal(reader.read(index, start, FRAMES), expected)
+
+
+def test_every_code_on_many_scales_is_decompressed_as_in_the_whole_matrix(tmp_path):
+    draw = np.random.default_rng(2)
+    points = np.sort(draw.choice(65536, (500, 4), replace=False), axis=1).astype("<u2")
+    codes = np.tile(np.arange(256, dtype=np.uint8), (500, 1))
+    header = b"\0BCM " + struct.pack("<ffii", -17.3, 41.7, 256, 500)
+    (tmp_path / "one").write_bytes(header + points.tobytes() + codes.tobytes())
+    spec = str(tmp_path / "one")
+    np.testing.assert_array_equal(FrameReader([spec]).read(0), read_array(spec))
 
 
 def test_doubles_of_other_tools_and_batches_of_mixed_kinds_are_exact_too(tmp_path):
@@ -76,6 +87,7 @@ def test_the_index_holds_no_object_for_each_utterance(tmp_path):
     assert len(pickle.dumps(reader)) < 60 * 5000
     lists = [value for value in vars(reader).values() if isinstance(value, (list, dict))]
     assert all(len(value) <= 1 for value in lists)  # paths and maps: one ark
+    assert all(value.dtype != object for value in vars(reader).values() if isinstance(value, np.ndarray))
 
 
 def test_raw_chunks_are_tensors_that_a_loader_can_send_and_pin(tmp_path):

@@ -94,6 +94,11 @@ def test_trials_and_scores_are_read_back_in_their_own_order(tmp_path):
     np.testing.assert_allclose(again, scores, rtol=1e-8)  # 9 significant digits
 
 
+def test_trials_with_crlf_and_ids_beyond_ascii_are_read(tmp_path):
+    (tmp_path / "trials").write_bytes("é b target\r\né c nontarget".encode())
+    assert tables.read_trials(tmp_path / "trials").labels.tolist() == [1, 0]
+
+
 def test_trials_without_labels_are_read_and_written(tmp_path):
     tables.write_trials(tmp_path / "trials", Trials(["a"], ["b"], None))
     assert tables.read_trials(tmp_path / "trials") == (["a"], ["b"], None)

@@ -3,7 +3,7 @@
 import struct
 from typing import NamedTuple
 
-PCM, EXTENSIBLE = 1, 0xFFFE
+PCM = 1
 _UNKNOWN = (0, 0x7FFFFFFF, 0xFFFFFFFF)  # data sizes that programs write to a pipe, where they cannot go back
 
 
@@ -38,8 +38,6 @@ def parse_wav(buffer):
         position += 8
         if kind == b"fmt " and size >= 16 and position + size <= len(buffer):
             form = struct.unpack_from("<HHIIHH", buffer, position)
-            if form[0] == EXTENSIBLE and size >= 26:
-                form = struct.unpack_from("<H", buffer, position + 24) + form[1:]
         elif kind == b"data":
             return _header(form, position, size, len(buffer) - position)
         position += size + size % 2
