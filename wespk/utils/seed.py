@@ -4,6 +4,7 @@
 that any number of workers, in any order, draws the same numbers for the same utterance in the same epoch.
 """
 
+import functools
 import random
 
 import numpy as np
@@ -17,6 +18,7 @@ def _mix(x):
     return x ^ (x >> np.uint64(31))
 
 
+@functools.lru_cache(maxsize=4096)
 def _key(*parts):
     """Fold integers or strings into one 64-bit key, order mattering."""
     key = np.zeros(1, dtype=np.uint64)
