@@ -32,6 +32,8 @@ def conf_lines(config: str = "", overlay: str = "", set: str = "", exp: str = ""
     if exp and given:
         asked = configuration.load(config, overlay, set)
         asked = {section: values for section, values in asked.items() if section not in FREE}
+        if "feat_dim" not in asked["model"]:  # then it followed from the features
+            own["model"].pop("feat_dim", None)
         changed = configuration.difference(own, asked)
         if changed:
             listed = "; ".join(f"{name}: {a!r} there, {b!r} asked for" for name, a, b in changed)

@@ -103,12 +103,22 @@ check_2() {
   build_on 1
 }
 
+add_noise_folders() { # to words, those that stage 1 made
+  local name
+  for name in musan rirs; do
+    if [ -d "$data/$name" ]; then
+      words+=("--$name" "$data/$name")
+    fi
+  done
+}
+
 work_2() {
   local name jobs words
   for name in $(data_sets); do
     words=("${conf_words[@]}")
     if [ "$name" = train ] && has_copies; then
-      words+=(--copies true --musan "$data/musan" --rirs "$data/rirs")
+      words+=(--copies true)
+      add_noise_folders
     fi
     jobs=$(count "$data/$name/utt2spk")
     jobs=$((jobs < nj ? jobs : nj))

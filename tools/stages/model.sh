@@ -49,7 +49,7 @@ work_3() {
     words+=(--dev-data "$data/dev")
   fi
   if [ "$(conf data.input)" = waves ]; then
-    words+=(--musan "$data/musan" --rirs "$data/rirs")
+    add_noise_folders
   fi
   if [ "$num_gpus" -gt 1 ]; then
     launcher=(python -m torch.distributed.run --standalone --nproc-per-node "$num_gpus")
