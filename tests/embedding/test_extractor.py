@@ -177,6 +177,27 @@ def test_an_error_while_reading_ahead_stops_the_work_with_its_own_message():
     assert len(read) < 15  # it did not go on to the end
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 90 GiB"),
+                                   RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes")])
+def test_a_batch_beyond_the_memory_names_its_longest_utterance_and_the_way_out(error):
+    model = Identity()
+
+    def exhausted(*_):
+        raise error
+
+    model.register_forward_pre_hook(exhausted)
+    feats = [np.ones((5, 4)), np.ones((6, 4))]
+    with pytest.raises(InputError, match=r"2 utterances padded to 6 .* \(the longest is b\): lower --max-frames"):
+        embed_features(model, feats, keys=["a", "b"], max_frames=100)
+
+
+def test_other_errors_of_the_network_stay_what_they_are():
+    model = Identity()
+    model.register_forward_pre_hook(lambda *_: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match="inconsistent tensor size"):
+        embed_features(model, [np.ones((5, 4))])
+
+
 def test_the_size_of_batches_follows_the_device_unless_given():
     assert max_frames_for("cpu") < max_frames_for("cuda") and max_frames_for("cpu", 50) == 50
     with pytest.raises(InputError, match="not -1"):

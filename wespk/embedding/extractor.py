@@ -18,7 +18,7 @@ from wespk.embedding.batching import length_batches
 from wespk.features.cmvn import mean_norm
 from wespk.utils.errors import InputError
 
-MAX_FRAMES = {"cpu": 600, "cuda": 60000}  # frames computed at once, padding included
+MAX_FRAMES = {"cpu": 600, "cuda": 30000}  # frames computed at once, padding included
 _UNITS = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.mkldnn.matmul,
           torch.backends.mkldnn.conv)  # where float32 may silently be computed with fewer bits
 _WINDOW = 16  # batches' worth of frames that embed_features holds in order to find utterances of like length
@@ -91,16 +91,16 @@ def embed_batch(model, batch, device, cmn="mean"):
     """
     try:
         feats = batch.feats.to(device, non_blocking=True)
-        lengths = None
-        if min(batch.lengths) < max(batch.lengths):
-            lengths = torch.tensor(batch.lengths, device=device)
+        lengths = torch.tensor(batch.lengths)
         if cmn != "none":
             feats = mean_norm(feats, lengths, norm_vars=cmn == "mean_var")
         found = model(feats, lengths).float().cpu().numpy()
-    except torch.cuda.OutOfMemoryError:
-        raise InputError(f"{len(batch.keys)} utterances padded to {max(batch.lengths)} frames (the first is "
-                         f"{batch.keys[0]}) do not fit the GPU's memory; lower --max-frames, or cut the recording if "
-                         "it is alone") from None
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise InputError(f"{len(batch.keys)} utterances padded to {max(batch.lengths)} frames do not fit the memory of "
+                         f"{device} (the longest is {batch.keys[int(np.argmax(batch.lengths))]}): lower --max-frames, "
+                         "or cut the recording if it is alone") from None
     check_embeddings(found, batch.keys)
     return found
 
