@@ -204,6 +204,9 @@ def _check_across(conf):
     if conf["train"]["keep"] < conf["train"]["average"]:
         raise InputError(f"train.keep ({conf['train']['keep']}) must be at least train.average "
                          f"({conf['train']['average']}), or stage 4 has too few checkpoints")
+    if conf["features"]["compress"] in (4, 6, 7):
+        raise InputError(f"features.compress={conf['features']['compress']} stores a fixed range of values that features "
+                         "leave; take 2 (a byte a value), 3 (two bytes), 5 (a byte, one scale) or 0 (plain float32)")
     if "margin" in conf["loss"]:
         raise InputError("loss.margin: the margin follows the section 'margin'; set margin.initial, margin.final and the "
                          "epochs between which it grows (a constant one: start_epoch = end_epoch = 0)")
