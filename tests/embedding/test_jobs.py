@@ -4,13 +4,14 @@ import kaldi_native_io
 import numpy as np
 import pytest
 import soundfile
+import torch
 
-from tests.embedding.tiny_networks import voice
+from tests.embedding.tiny_networks import tiny_checkpoint, tiny_config, voice
 from wespk.data.stored import write_stamp
 from wespk.embedding.extractor import embed_features
 from wespk.embedding.jobs import extract_job, merge
 from wespk.embedding.loading import load_network
-from wespk.embedding.sources import open_source
+from wespk.embedding.sources import FeatureArks, open_source
 from wespk.io.ark import ArkWriter, read_array, read_scp, read_vectors
 from wespk.io.tables import read_table, write_table
 from wespk.utils.errors import InputError
@@ -89,7 +90,7 @@ def test_a_missing_job_is_named(experiment, data, tmp_path):
     network = load_network(experiment)
     for job in (1, 3):
         extract_job(network, open_source(data, network, "feats"), out, job, 3, "cpu")
-    with pytest.raises(InputError, match=r"xvector.2.scp is not there: job 2 of 3 failed or has not run"):
+    with pytest.raises(InputError, match=r"xvector.2.json is not there: job 2 of 3 failed or has not run"):
         merge(data, out, 3)
     assert not (out / "xvector.scp").exists()
 
@@ -109,11 +110,36 @@ def test_missing_foreign_and_doubled_utterances_are_named(experiment, data, tmp_
     write_table(out / "xvector.1.scp", table | {"s9-foreign": table["s3-rec-08"]})
     with pytest.raises(InputError, match="xvector.1.scp: utterance s9-foreign is not in the data folder"):
         merge(data, out, 1)
-    job(1, 1)
-    job(2, 3)
-    with pytest.raises(InputError, match="by an earlier job too; run all jobs again, each with --num-jobs 2"):
+    job(1, 2)
+    job(2, 2)
+    write_table(out / "xvector.2.scp", read_table(out / "xvector.2.scp") | read_table(out / "xvector.1.scp"))
+    with pytest.raises(InputError, match=r"xvector.2.scp: utterance s\S+ was extracted by an earlier job too"):
         merge(data, out, 2)
     assert not (out / "xvector.scp").exists()
+
+
+def test_jobs_of_two_runs_are_not_mixed(experiment, data, tmp_path):
+    out, first = tmp_path / "out", load_network(experiment)
+    torch.save(tiny_checkpoint(tiny_config(), seed=9), tmp_path / "other.pt")
+    second = load_network(tmp_path / "other.pt")
+    extract_job(first, open_source(data, first, "feats"), out, 1, 2, "cpu")
+    extract_job(first, open_source(data, first, "feats"), out, 2, 2, "cpu")
+    extract_job(second, open_source(data, second, "feats"), out, 1, 2, "cpu")
+    with pytest.raises(InputError, match=r"xvector.2.json: job 2 used another model \(\S+epoch_0001.pt\) than job 1 "):
+        merge(data, out, 2)
+    extract_job(second, open_source(data, second, "feats"), out, 2, 3, "cpu")
+    with pytest.raises(InputError, match=r"xvector.2.json: was one of 3 jobs, not of 2"):
+        merge(data, out, 2)
+
+
+def test_a_job_that_fails_leaves_nothing_of_an_earlier_run(experiment, data, tmp_path):
+    out, network = tmp_path / "out", load_network(experiment)
+    source = open_source(data, network, "feats")
+    extract_job(network, source, out, 1, 1, "cpu")
+    source.read = lambda index: np.zeros((1, 80), np.float32)
+    with pytest.raises(InputError, match="1 frames, but the model needs"):
+        extract_job(network, source, out, 1, 1, "cpu")
+    assert not [path for path in out.iterdir() if path.suffix != ".ark"]
 
 
 def test_speaker_means_without_utt2spk_are_refused_before_anything_is_merged(experiment, data, tmp_path):
@@ -148,6 +174,22 @@ def test_features_of_another_dimension_are_refused_by_name(experiment, data, tmp
     with pytest.raises(InputError, match=r"utterance s\S+: features of shape \(30, 40\), but the model takes .* 80"):
         extract_job(network, open_source(data, network, "feats"), tmp_path / "out", 1, 1, "cpu")
     assert not list((tmp_path / "out").glob("*"))
+
+
+def test_vad_decisions_that_do_not_fit_the_features_are_refused_by_name(experiment, data):
+    keys = sorted(read_table(data / "utt2spk"))
+    section = load_network(experiment).config["features"] | {"vad": True}
+    frames = {key: len(read_array(spec)) for key, spec in read_scp(data / "feats.scp").items()}
+    with ArkWriter(data / "vad.ark", data / "vad.scp") as ark:
+        for key in keys:
+            ark.write(key, np.ones(frames[key] - (key == keys[2])) * (key != keys[3]))
+    source = FeatureArks(data, section)
+    assert len(source.read(0)) == frames[keys[0]]
+    fewer = frames[keys[2]] - 1
+    with pytest.raises(InputError, match=f"{keys[2]}: {fewer} VAD decisions for {fewer + 1} frames"):
+        source.read(2)
+    with pytest.raises(InputError, match=f"{keys[3]}: the VAD finds no speech in it"):
+        source.read(3)
 
 
 def test_segments_of_long_recordings_are_utterances_too(experiment, tmp_path):

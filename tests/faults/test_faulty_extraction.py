@@ -151,7 +151,7 @@ def test_a_failed_job_is_named_by_the_merge_and_its_rerun_repairs_it(place, caps
         main(extract_embeddings, words(place, job=job, num_jobs=7, max_frames=60))
     merging = ["--data", str(place / "data"), "--out", str(place / "out"), "--num_jobs", "7", "--merge", "true"]
     said = fails(extract_embeddings, capsys, merging)
-    assert "xvector.3.scp is not there: job 3 of 7 failed or has not run" in said
+    assert "xvector.3.json is not there: job 3 of 7 failed or has not run" in said
     assert "xvector.scp" not in results(place)
     main(extract_embeddings, words(place, job=3, num_jobs=7, max_frames=60))
     main(extract_embeddings, merging)

@@ -5,6 +5,7 @@ many jobs there are: on one kind of machine with one number of threads the embed
 num_jobs is; elsewhere they are the same to float32 rounding.
 """
 
+import json
 import re
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from wespk.embedding.extractor import check_embeddings, embed_batches, max_frame
 from wespk.embedding.files import write_vectors
 from wespk.embedding.sources import data_utterances
 from wespk.io.ark import read_vectors
+from wespk.io.atomic import write_text
 from wespk.io.tables import read_table, spk2utt_of
 from wespk.utils.errors import InputError
 
@@ -25,7 +27,8 @@ _REPORT_SECONDS = 60
 def extract_job(network, source, out, job, num_jobs, device, max_frames=0, num_workers=2, logger=None):
     """Embed job ``job``'s (1..num_jobs) share of ``source`` into OUT/xvector.JOB.{ark,scp}; returns the number written.
 
-    source: see ``wespk.embedding.sources``. The table appears whole, sorted by key, or not at all.
+    source: see ``wespk.embedding.sources``. The table appears whole, sorted by key, or not at all; after it
+    xvector.JOB.json, by which ``merge`` knows that it is whole and whose it is.
     """
     if not 1 <= job <= num_jobs:
         raise InputError(f"--job {job} is not among 1..{num_jobs} (--num-jobs)")
@@ -38,9 +41,14 @@ def extract_job(network, source, out, job, num_jobs, device, max_frames=0, num_w
             reported = time.monotonic()
             logger.info("%d of %d utterances, %.1f a second", done, total, done / (reported - started))
 
+    for old in (_job_mark(out, job), _job_table(out, job)):
+        old.unlink(missing_ok=True)  # should this job fail, nothing of an earlier run may pass for its result
     order, rows = embed_batches(network.model, batches, source.read, source.keys, device, network.cmn, num_workers,
                                 report)
     write_vectors(_job_table(out, job), {source.keys[i]: row for i, row in zip(order, rows, strict=True)})
+    mark = {"num_jobs": num_jobs, "utterances": total, "checkpoint": str(network.path),
+            "weights": network.fingerprint()}
+    write_text(_job_mark(out, job), json.dumps(mark) + "\n")
     return total
 
 
@@ -58,7 +66,7 @@ def merge(data, out, num_jobs, speaker_means=False):
     if speaker_means:
         speakers = write_speaker_means(out, spk2utt_of(read_table(Path(data) / "utt2spk")), keys, rows)
     for path in Path(out).iterdir():
-        if re.fullmatch(r"xvector\.\d+\.(ark|scp)", path.name):
+        if re.fullmatch(r"xvector\.\d+\.(ark|scp|json)", path.name):
             path.unlink()
     return len(keys), speakers
 
@@ -70,12 +78,10 @@ def read_jobs(out, num_jobs, keys):
     missing, foreign or there twice, one without a sound embedding, or the job whose table is not there.
     """
     position, rows, seen = {key: i for i, key in enumerate(keys)}, None, np.zeros(len(keys), dtype=bool)
-    for job in range(1, num_jobs + 1):
-        table = _job_table(out, job)
-        if not table.is_file():
-            raise InputError(f"{table} is not there: job {job} of {num_jobs} failed or has not run; run it again")
-        if not table.stat().st_size:
+    for job, mark in _read_marks(out, num_jobs):
+        if not mark["utterances"]:
             continue  # more jobs than batches
+        table = _job_table(out, job)
         found, vectors = read_vectors(table)
         if rows is None:
             rows = np.empty((len(keys), vectors.shape[1]), dtype=np.float32)
@@ -83,15 +89,32 @@ def read_jobs(out, num_jobs, keys):
             if key not in position:
                 raise InputError(f"{table}: utterance {key} is not in the data folder; remove {out} and extract again")
             if seen[position[key]]:
-                raise InputError(f"{table}: utterance {key} was extracted by an earlier job too; run all jobs again, "
-                                 f"each with --num-jobs {num_jobs}")
+                raise InputError(f"{table}: utterance {key} was extracted by an earlier job too; run all jobs again")
             seen[position[key]], rows[position[key]] = True, vector
     if not seen.all():
         absent = [keys[i] for i in np.flatnonzero(~seen)]
         raise InputError(f"{len(absent)} of {len(keys)} utterances have no embedding in {out}/xvector.1..{num_jobs}.scp"
-                         f", the first is {absent[0]}; run all jobs again, each with --num-jobs {num_jobs}")
+                         f", the first is {absent[0]}; run all jobs again")
     check_embeddings(rows, keys)
     return rows
+
+
+def _read_marks(out, num_jobs):
+    """(job, what it said of itself) for all jobs, which must have ended and used one model and one number of jobs."""
+    marks = []
+    for job in range(1, num_jobs + 1):
+        path = _job_mark(out, job)
+        if not path.is_file() or not _job_table(out, job).is_file():
+            raise InputError(f"{path} is not there: job {job} of {num_jobs} failed or has not run; run it again")
+        marks.append((job, json.loads(path.read_text(encoding="utf-8"))))
+        mark, first = marks[-1][1], marks[0][1]
+        if mark["num_jobs"] != num_jobs:
+            raise InputError(f"{path}: was one of {mark['num_jobs']} jobs, not of {num_jobs}; run all jobs again with "
+                             "one --num-jobs")
+        if mark["weights"] != first["weights"]:
+            raise InputError(f"{path}: job {job} used another model ({mark['checkpoint']}) than job 1 "
+                             f"({first['checkpoint']}); run all jobs again")
+    return marks
 
 
 def write_speaker_means(out, spk2utt, keys, rows):
@@ -109,6 +132,10 @@ def write_speaker_means(out, spk2utt, keys, rows):
     check_embeddings(np.stack(list(means.values())), list(means), "mean of speaker")
     write_vectors(Path(out) / "spk_xvector.scp", means)
     return len(means)
+
+
+def _job_mark(out, job):
+    return Path(out) / f"xvector.{job}.json"
 
 
 def _job_table(out, job):

@@ -3,6 +3,7 @@
 Everything needed stands in the checkpoint itself: architecture and front end come from its config, never from defaults.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,14 @@ class Network:
     def cmn(self):
         """features.cmn: the normalisation of whole utterances that the network expects."""
         return self.front_end.cmn
+
+    def fingerprint(self):
+        """sha256 hex digest of the weights' names and bytes: equal exactly when two networks are."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {tuple(value.shape)}".encode())
+            digest.update(value.cpu().contiguous().numpy())
+        return digest.hexdigest()
 
 
 def pick_device(name, job=1):
