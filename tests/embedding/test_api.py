@@ -79,6 +79,8 @@ def test_silence_is_dropped_if_the_model_was_trained_without_it(tmp_path):
         speaker = load_model(tmp_path / "model.pt")
         found[vad] = speaker.similarity((padded, 16000), (sound, 16000)), len(speaker.features((padded, 16000)))
     assert found[True][0] > found[False][0] and found[True][1] < 115 < 290 < found[False][1]
+    with pytest.raises(InputError, match="recording 0: the VAD finds no speech in it"):
+        speaker.embed((pause, 16000))
 
 
 def test_similarity_is_the_raw_cosine_of_paths_samples_or_embeddings(speaker, wav):
