@@ -103,7 +103,9 @@ def test_sigkill_and_sigterm_change_nothing(data):
         process.stderr.read()
         assert process.wait(60) == status
         assert checkpoint.newest(data / "cut" / "checkpoints") is not None
+        assert (data / "cut" / "requeue").exists() == (number == signal.SIGTERM)
     assert run("train", data, *train_words("cut", sets)).returncode == 0
+    assert not (data / "cut" / "requeue").exists()
     whole, cut = (checkpoint.load(data / e / "checkpoints" / "epoch_0030.pt") for e in ("whole", "cut"))
     assert whole["step"] == cut["step"] == 120
     for part in ("model", "loss"):

@@ -11,11 +11,10 @@ from wespk.utils.errors import InputError
 
 # these sections describe the machine or the moment, not the result
 _FREE = ("runtime", "derived", "provenance")
-REQUEUE = "requeue"
 
 
 class Experiment:
-    """Paths of ``exp/NAME``: config.yaml, checkpoints/, train.log, metrics.jsonl, tensorboard/."""
+    """Paths of ``exp/NAME``: config.yaml, checkpoints/, train.log, metrics.jsonl, tensorboard/, requeue."""
 
     def __init__(self, folder):
         self.folder = Path(folder)
@@ -23,6 +22,7 @@ class Experiment:
         self.log = self.folder / "train.log"
         self.metrics = self.folder / "metrics.jsonl"
         self.tensorboard = self.folder / "tensorboard"
+        self.requeue = self.folder / "requeue"  # there while the run waits to be started again after a signal
 
     def begin(self, conf, derived):
         """Write config.yaml, or check that the one there says the same.

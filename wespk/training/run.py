@@ -4,6 +4,7 @@ import torch
 
 from wespk.data import build_source
 from wespk.features.front_end import FrontEnd
+from wespk.io.atomic import write_text
 from wespk.training import checkpoint
 from wespk.training.experiment import Experiment
 from wespk.training.objectives import build_objective
@@ -85,7 +86,12 @@ def train(conf, exp, train_data, dev_data, device="auto", musan=None, rirs=None)
         trainer = Trainer(conf, experiment, source, objective, device, logger, validate)
         if dist.is_main():
             _announce(logger, conf, source, trainer, parameters, device, world)
-        return trainer.run()
+        if dist.is_main():
+            experiment.requeue.unlink(missing_ok=True)
+        done = trainer.run()
+        if not done and dist.is_main():  # a launcher of several processes does not hand on their exit status
+            write_text(experiment.requeue, f"stopped by a signal after step {trainer.step}\n")
+        return done
     finally:
         dist.shutdown()
 

@@ -5,8 +5,8 @@ import contextlib
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from wespk.data.group_sampler import plan_batches
 from wespk.data.loader import stream
-from wespk.data.sampler import EpochPlan
 from wespk.training import checkpoint
 from wespk.training.guards import FiniteGuard, StopSignal
 from wespk.training.monitor import Meter, Monitor
@@ -29,8 +29,8 @@ class Trainer:
         self.conf, self.experiment, self.source, self.device, self.log = conf, experiment, source, device, logger
         self.objective, self.validate = objective.to(device), validate
         train = conf["train"]
-        self.plan = EpochPlan(len(source.labels), train["batch_size"], train["accumulate"], conf["seed"],
-                              dist.rank(), dist.world_size())
+        self.plan = plan_batches(source.labels, getattr(objective.loss, "utterances", None), train["batch_size"],
+                                 train["accumulate"], conf["seed"], dist.rank(), dist.world_size())
         self.steps_per_epoch = self.plan.steps_per_epoch
         self.total_steps = train["num_epochs"] * self.steps_per_epoch
         self.optimizer = build_optimizer(self.objective, conf["optimizer"])
