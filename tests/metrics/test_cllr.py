@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.metrics import metric_oracles as oracle
 from wespk.metrics import cllr, min_cllr
+from wespk.metrics.cllr import pooled_cllr
 from wespk.utils.errors import InputError
 
 
@@ -60,6 +61,11 @@ def test_min_cllr_of_constant_and_of_separated_scores():
     assert min_cllr([3, 3, 3], [1, 0, 0]) == 1
     assert min_cllr([3, 2, 1], [1, 0, 0]) == 0
     assert min_cllr([1, 2, 3], [1, 0, 0]) == 1
+
+
+def test_rounding_does_not_lift_min_cllr_above_1():
+    shares = np.array([37, 16, 4, 9, 14]) / 80  # their sum is 1 + 2e-16
+    assert pooled_cllr(shares, shares) == 1
 
 
 @pytest.mark.parametrize("measure", [cllr, min_cllr])

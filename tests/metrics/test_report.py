@@ -65,6 +65,16 @@ def test_systems_are_compared_in_what_both_have(results):
         assert found["interval"][0] <= found["interval"][1] and 0 < found["p"] <= 1
 
 
+def test_equal_systems_differ_by_nothing_in_any_metric_that_both_have(trials):
+    labels, speakers, scores = trials
+    systems = [("llr", scores["llr"], True), ("raw", scores["llr"], False), ("declared", scores["llr"], True)]
+    raw, declared = evaluate(systems, labels, speakers, (0.1,), num_resamples=20)["comparisons"]
+    assert list(raw["metrics"]) == ["eer", "min_dcf_0.1", "min_cllr"]
+    assert list(declared["metrics"]) == ["eer", "min_dcf_0.1", "min_cllr", "act_dcf_0.1", "cllr"]
+    nothing = {"difference": 0, "interval": [0, 0], "p": 1}
+    assert all(found == nothing for pair in (raw, declared) for found in pair["metrics"].values())
+
+
 def test_results_survive_json(results):
     assert json.loads(json.dumps(results, allow_nan=False)) == results
 

@@ -48,6 +48,9 @@ def test_as_norm_keeps_300_by_default():
 
 def test_as_norm_in_float32_loses_no_more_than_float32_does():
     scores, enrol, test = (x.astype(np.float32) for x in example(20, 500, 500))
+    before = enrol.copy()
+    as_norm(scores, enrol, test, 5)
+    assert np.array_equal(enrol, before)
     assert as_norm(scores, enrol + 5, test + 5, 100) == pytest.approx(loops(scores, enrol + 5, test + 5, 100), rel=1e-5)
 
 

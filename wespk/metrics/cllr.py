@@ -43,4 +43,4 @@ def pooled_cllr(target_shares, nontarget_shares):
     mixed = (target_shares > 0) & (nontarget_shares > 0)
     targets, nontargets = target_shares[mixed], nontarget_shares[mixed]
     cost = targets * np.log2(1 + nontargets / targets) + nontargets * np.log2(1 + targets / nontargets)
-    return float(min(cost.sum() / 2, 1.0))
+    return float(min(cost.sum() / 2, 1.0))  # rounding may exceed 1, which no pools do

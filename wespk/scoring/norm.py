@@ -56,8 +56,8 @@ def normalise(scores, statistics):
 
 
 def _statistics(cohort_scores, name, top_n=None):
-    values = np.array(cohort_scores)  # a copy: it is reordered
-    values = values if values.dtype == np.float32 else values.astype(np.float64)
+    values = np.asarray(cohort_scores)
+    values = values.astype(np.float32 if values.dtype == np.float32 else np.float64)  # a copy: it is reordered
     if values.ndim != 2 or not values.shape[1]:
         raise InputError(f"{name} must be trials by cohort, (n, C) with C > 0, not {values.shape}")
     check_top_n(top_n)

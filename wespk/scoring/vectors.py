@@ -8,6 +8,7 @@ from wespk.io.ark import read_scp, read_vectors
 from wespk.utils.errors import InputError
 
 BLOCK = 4096
+LEAST = 1e-6  # a centred vector shorter than this share of itself is float32 rounding
 
 
 def blocks(size, block=None):
@@ -38,25 +39,32 @@ def normalise(vectors, keys, mean=None, source="embeddings"):
     for part in blocks(len(vectors)):
         check(vectors[part], keys[part], source)
         centred = vectors[part].astype(np.float64)
+        before = np.linalg.norm(centred, axis=1)
         centred -= 0.0 if mean is None else mean
-        lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-        if not lengths.all():
-            key = keys[part.start + int(np.argmin(lengths))]
+        lengths = np.linalg.norm(centred, axis=1)
+        left = lengths / before
+        if left.min() < LEAST:
+            key = keys[part.start + int(np.argmin(left))]
             raise InputError(f"{source}: the embedding of '{key}' is the mean that is subtracted: take a larger set's")
-        vectors[part] = centred / lengths
+        vectors[part] = centred / lengths[:, None]
     return vectors
 
 
 def read_blocks(scp, table=None):
-    """Yield (keys, vectors (n, D) float32) of an scp, checked, in bounded memory; ``table``: its contents, if at
-    hand."""
+    """Yield (keys, vectors (n, D) float32) of an scp in bounded memory; ``table``: its contents, if at hand."""
     table = read_scp(scp) if table is None else table
     keys = list(table)
     if not keys:
         raise InputError(f"{scp}: has no embeddings; run the stage that extracts them")
+    size = None
     for part in blocks(len(keys)):
         _, vectors = read_vectors({key: table[key] for key in keys[part]})
-        check(vectors, keys[part], scp)
+        size = size or vectors.shape[1]
+        if vectors.shape[1] != size:
+            raise InputError(
+                f"{scp}: '{keys[part.start]}' has {vectors.shape[1]} values, those before it {size}: all must come "
+                "from one model"
+            )
         yield keys[part], vectors
 
 
@@ -68,6 +76,7 @@ def read_mean(scp):
         raise InputError(f"{scp}: no such file; --mean-embeddings takes an scp, whose mean is subtracted, or 'none'")
     total, count = 0.0, 0
     for keys, vectors in read_blocks(scp):
+        check(vectors, keys, scp)
         total = total + vectors.sum(axis=0, dtype=np.float64)
         count += len(keys)
     return total / count
@@ -121,11 +130,6 @@ def read_normalised(scp, table, mean):
     vectors, done = None, 0
     for keys, block in read_blocks(scp, table):
         vectors = np.empty((len(table), block.shape[1]), np.float32) if vectors is None else vectors
-        if block.shape[1] != vectors.shape[1]:
-            raise InputError(
-                f"{scp}: '{keys[0]}' has {block.shape[1]} values, others have {vectors.shape[1]}: all must come from "
-                "one model"
-            )
         vectors[done : done + len(keys)] = normalise(block, keys, mean, scp)
         done += len(keys)
     return vectors
