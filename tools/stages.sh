@@ -195,30 +195,43 @@ name_folders() { # absolute paths, and the experiment's folder
   fi
 }
 
-read_conf() { # the configuration: its options in $conf_lines, the words that say it to an entry point in $conf_words
-  local text words=()
-  conf_words=()
+conf_lines_of() { # $conf_lines: the options of the configuration that the words $@ describe
+  local text
+  text=$(python "$WESPK_ROOT/tools/conf_lines.py" "$@")
+  mapfile -t conf_lines <<<"$text"
+}
+
+read_conf() { # the words that describe the configuration to an entry point in $conf_words, its options in $conf_lines
+  local words
   if [ -z "$config" ] && [ "$stage" -le 3 ]; then
     config=$default_config
   fi
+  conf_words=()
   if [ -n "$config" ]; then
     conf_words+=(--config "$config")
   fi
   if [ -n "$overlay" ]; then
     conf_words+=(--overlay "$overlay")
   fi
+  feature_words=("${conf_words[@]}")
+  if [ -n "$set" ]; then
+    feature_words+=(--set "$set")
+  fi
   if [ -n "$set$seed" ]; then
     conf_words+=(--set "$set${seed:+ seed=$seed}")
+  fi
+  if [ "$stage" -le 3 ]; then
+    conf_lines_of "${feature_words[@]}" # --seed is the training's alone: the copies of stage 2 serve several trainings
+    copies_seed=$(conf seed)
+  fi
+  if [ "$stage" -le 2 ]; then # training looks at its configuration first of all anyway
+    python -m wespk.bin.check_config "${conf_words[@]}" >/dev/null
   fi
   words=("${conf_words[@]}")
   if [ "$stage" -gt 3 ] || { [ "$stop_stage" -ge 3 ] && [ -e "$exp/config.yaml" ]; }; then
     words+=(--exp "$exp") # what it was trained with; the same must be asked for now
   fi
-  text=$(python "$WESPK_ROOT/tools/conf_lines.py" "${words[@]}")
-  mapfile -t conf_lines <<<"$text"
-  if [ "$stage" -le 3 ]; then
-    python -m wespk.bin.check_config "${conf_words[@]}" >/dev/null
-  fi
+  conf_lines_of "${words[@]}"
 }
 
 find_gpus() { # the number to use in $num_gpus; only those stay visible

@@ -12,8 +12,9 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.slow
 RUN = ROOT / "egs" / "mini" / "run.sh"
 TINY = (
-    "train.num_epochs=2 train.average=2 train.batch_size=16 model.base_channels=4 model.embed_dim=16 runtime.num_workers=0 "
-    "copies.speeds=[] copies.kinds=[noise] data.chunk_frames=80 margin.start_epoch=0 margin.end_epoch=1 runtime.progress=false"
+    "train.num_epochs=1 train.average=1 train.batch_size=16 model.channels=16 model.aggregate=24 model.embed_dim=16 "
+    "margin.start_epoch=0 margin.end_epoch=1 schedule.warmup_epochs=0 copies.speeds=[] copies.kinds=[noise] "
+    "data.chunk_frames=80 runtime.num_workers=0"
 )
 
 
@@ -83,23 +84,26 @@ def test_a_second_run_changes_nothing(whole):
 
 
 def test_stages_three_to_five_alone_train_again_under_another_name(whole):
-    status, _, errors = whole.run("--stage", "3", "--stop-stage", "5", exp=whole.folder / "an exp" / "other", seed=7)
+    other = whole.folder / "an exp" / "other"
+    status, _, errors = whole.run("--stage", "3", "--stop-stage", "5", exp=other, seed=7, nj=1)
     assert status == 0, errors
-    assert (whole.folder / "an exp" / "other" / "scores" / "veri_test.cosine").is_file()
-    assert not (whole.folder / "an exp" / "other" / "scores" / "veri_test.cosine.asnorm").exists()
+    scores = (other / "scores" / "veri_test.cosine").read_text()
+    assert scores != (whole.exp / "scores" / "veri_test.cosine").read_text()
+    assert not (other / "scores" / "veri_test.cosine.asnorm").exists()
 
 
 def test_other_training_options_under_the_same_name_are_refused(whole):
     before = whole.state()
     status, _, errors = whole.run("--stage", "3", set=TINY + " optimizer.lr=0.05")
-    assert status == 1 and "optimizer.lr: 0.1 there, 0.05 asked for" in errors
+    assert status == 1 and "optimizer.lr: " in errors and "there, 0.05 asked for" in errors
     assert whole.state() == before
 
 
 def test_scoring_needs_no_training_options(whole):
     status, said, errors = whole.run("--stage", "5", "--score-norm", "snorm", set="")
     assert status == 0, errors
-    assert "stage 6 runs: option score_norm was 'asnorm', is 'snorm'" in said[4]
+    assert "stage 5 is done already and current" in said
+    assert any(line.startswith("stage 6 runs: option score_norm was 'asnorm', is 'snorm'") for line in said)
     assert (whole.exp / "scores" / "veri_test.cosine.snorm").is_file()
 
 

@@ -71,22 +71,26 @@ has_copies() {
   [ "$(conf copies.speeds)$(conf copies.kinds)" != "[][]" ]
 }
 
-feature_options() { # what of the configuration decides the features; copies are drawn with the seed
-  local line
+feature_options() { # $options: what of the configuration decides the features of sections $@
+  local line section
+  options=()
   for line in "${conf_lines[@]}"; do
-    if [[ $line == features.* ]] || { [[ $line == copies.* || $line == seed=* ]] && has_copies; }; then
-      printf '%s\n' "$line"
-    fi
+    for section in "$@"; do
+      if [[ $line == "$section".* ]]; then
+        options+=("$line")
+      fi
+    done
   done
 }
 
 plan_2() {
-  local name text
+  local name
   title=features reads="$data/{train,dev,eval}/wav.scp" writes="$data/{train,dev,eval}/feats.scp"
   inputs=() outputs=()
-  text=$(feature_options)
-  mapfile -t options <<<"$text"
+  feature_options features
   if has_copies; then
+    feature_options features copies
+    options+=("seed=$copies_seed")
     writes="$writes, $data/train_aug"
     existing inputs "$data"/{musan,rirs}/*.scp
     existing outputs "$data/train_aug"/{feats.scp,utt2spk,spk2utt,utt2num_frames,vad.scp}
@@ -115,7 +119,7 @@ add_noise_folders() { # to words, those that stage 1 made
 work_2() {
   local name jobs words
   for name in $(data_sets); do
-    words=("${conf_words[@]}")
+    words=("${feature_words[@]}")
     if [ "$name" = train ] && has_copies; then
       words+=(--copies true)
       add_noise_folders

@@ -33,14 +33,17 @@ plan_3() {
 }
 
 check_3() {
-  local path text features
+  local path options
   need 1 "$data/train/wav.scp"
   for path in "${inputs[@]}"; do
     need 2 "$path"
   done
-  text=$(feature_options)
-  mapfile -t features <<<"$text"
-  build_on 2 "${features[@]}"
+  if has_copies; then
+    feature_options features copies
+  else
+    feature_options features
+  fi
+  build_on 2 "${options[@]}"
 }
 
 work_3() {
@@ -81,13 +84,12 @@ plan_4() {
 }
 
 check_4() {
-  local text features
+  local options
   need 3 "$(last_checkpoint)"
   need 2 "$data/train/feats.scp"
   build_on 3
-  text=$(feature_options)
-  mapfile -t features <<<"$text"
-  build_on 2 "${features[@]}"
+  feature_options features
+  build_on 2 "${options[@]}"
 }
 
 work_4() {
