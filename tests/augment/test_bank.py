@@ -40,6 +40,11 @@ def test_sixteen_bit_storage_keeps_sixteen_bit_audio_exactly():
     np.testing.assert_array_equal(bank.fetch("noise", np.array([0]), np.array([0]), 5)[0], samples)
 
 
+def test_sixteen_bit_storage_rounds_to_the_nearest_and_clips():
+    bank = TensorBank({"noise": [np.array([0.7, -0.7, 40000], np.float32) / 32768]}, dtype=torch.int16)
+    assert (bank.fetch("noise", np.array([0]), np.array([0]), 3)[0] * 32768).tolist() == [1, -1, 32767]
+
+
 @pytest.mark.parametrize("items", [[], [np.zeros(0, np.float32)]])
 def test_a_bank_without_sound_is_refused(items):
     with pytest.raises(InputError, match="bank of noise signals is empty or holds an empty signal"):

@@ -63,6 +63,13 @@ def test_speed_plays_the_samples_that_the_reader_was_told_to_read(section):
     assert torch.equal(augment(garbage, indices, 1, 2, 4000), found)
 
 
+def test_autocast_does_not_reach_the_samples(section, noise_bank, rir_bank, waves):
+    augment = WaveAugment(section(prob=1.0, speeds=[0.9]), noise_bank, rir_bank)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = augment(waves, np.arange(8), 1, 2)
+    assert torch.equal(inside, augment(waves, np.arange(8), 1, 2))
+
+
 def test_nothing_asked_for_leaves_the_waves_alone(section, waves):
     found = WaveAugment(section())(waves, np.arange(8), 1, 2)
     assert torch.equal(found, waves) and found.data_ptr() != waves.data_ptr()

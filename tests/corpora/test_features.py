@@ -6,6 +6,7 @@ import soundfile
 import torch
 
 from tests.corpora.feature_folders import burst, conf, make_data, make_noises
+from tests.golden.make_features import read_matrices
 from wespk.corpora.features import compute_job, job_share, read_utterances
 from wespk.corpora.merge_features import merge_jobs
 from wespk.features.front_end import FrontEnd
@@ -129,6 +130,19 @@ def test_bad_segments_are_named(tmp_path, line, says):
     write_table(tmp_path / "segments", {"utt7": line})
     with pytest.raises(InputError, match=f"segments: utterance utt7: .*{says}"):
         read_utterances(tmp_path, 16000)
+
+
+@pytest.mark.parametrize("method, step", [(0, 1e-3), (2, 0.12)])
+def test_real_speech_read_back_by_kaldis_own_reader_is_kaldis_fbank(tmp_path, real_speech, method, step):
+    kaldi_native_io = pytest.importorskip("kaldi_native_io")
+    golden = read_matrices(real_speech / "golden_kaldi" / "fbank80.txt")
+    write_table(tmp_path / "wav.scp", {key: str(real_speech / "golden_kaldi" / "wav" / f"{key}.wav") for key in golden})
+    write_table(tmp_path / "utt2spk", {key: key.split("-")[0] for key in golden})
+    run(tmp_path, conf({"num_mel_bins": 80, "compress": method}), 2)
+    for key, spec in read_scp(tmp_path / "feats.scp").items():
+        found, theirs = kaldi_native_io.FloatMatrix.read(spec).numpy(), np.array(golden[key])
+        heard = theirs > theirs.max(1, keepdims=True) - 13.8  # see tests/features/test_fbank.py; method 2 has one byte
+        assert found.shape == theirs.shape and np.abs(found - theirs)[heard].max() < step
 
 
 def test_shares_are_contiguous_whole_and_never_empty():

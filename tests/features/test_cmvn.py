@@ -36,7 +36,7 @@ def slow_sliding(feats, window, center, norm_vars, min_window):
     return found
 
 
-@pytest.mark.parametrize("num", [1, 2, 29, 30, 31, 200])
+@pytest.mark.parametrize("num", [1, 2, 12, 29, 30, 31, 200])
 @pytest.mark.parametrize("center", [True, False])
 @pytest.mark.parametrize("norm_vars", [True, False])
 @pytest.mark.parametrize("window, min_window", [(30, 10), (7, 20)])

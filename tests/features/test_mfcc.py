@@ -44,6 +44,12 @@ def test_batches_equal_single_waves_bit_for_bit(noise):
     assert torch.equal(mfcc(waves)[1], mfcc(waves[1]))
 
 
+def test_autocast_does_not_reach_the_cepstra(noise):
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = mfcc(noise(4000))
+    assert torch.equal(inside, mfcc(noise(4000)))
+
+
 def test_more_cepstra_than_filters_are_refused(noise):
     with pytest.raises(InputError, match="num_ceps.*num_mel_bins .30.*not 31"):
         mfcc(noise(4000), num_ceps=31)

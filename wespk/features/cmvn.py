@@ -54,5 +54,5 @@ def sliding_cmn(feats, window=300, center=True, norm_vars=False, min_window=100)
     if norm_vars:
         squares = torch.nn.functional.pad(values.square().cumsum(0), (0, 0, 1, 0))
         variance = ((squares[end] - squares[start]) / count - mean.square()).clamp_min(_VARIANCE_FLOOR)
-        centred = torch.where(count > 1, centred * variance.rsqrt(), 0)
+        centred = centred * variance.rsqrt()
     return centred.float()

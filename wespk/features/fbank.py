@@ -196,7 +196,7 @@ def _lay_out(signals, options):
         rows = math.prod(signal.shape[:-1])
         room = joined[start * shift : (start + rows * slots) * shift].view(*signal.shape[:-1], slots * shift)
         torch.mul(signal, INT16_SCALE, out=room[..., : signal.shape[-1]])
-        room[..., signal.shape[-1] :] = 0
+        room[..., signal.shape[-1] :] = 0  # frames across the gap are dropped, but must not be of subnormal garbage
     return joined, places, total
 
 
@@ -221,13 +221,12 @@ def mel_energies(waveforms, options, with_energy=False, generator=None):
     log_mel = torch.empty(total, options.num_mel_bins, device=device)
     log_energy = torch.empty(total, device=device) if with_energy else None
     work = None
-    with torch.autocast(device.type, enabled=False):
-        frames = joined.unfold(0, options.length, options.shift)
-        for a, rows in _blocks(total, _BLOCK.get(device.type, 4096)):
-            if work is None or rows != work.rows:
-                work = _Block(options, rows, device)
-            part = slice(a, a + rows)
-            work(frames[part], log_mel[part], log_energy[part] if with_energy else None, generator)
+    frames = joined.unfold(0, options.length, options.shift)
+    for a, rows in _blocks(total, _BLOCK.get(device.type, 4096)):
+        if work is None or rows != work.rows:
+            work = _Block(options, rows, device)
+        part = slice(a, a + rows)
+        work(frames[part], log_mel[part], log_energy[part] if with_energy else None, generator)
     found = []
     for signal, (start, slots, count) in zip(signals, places):
         shape = (*signal.shape[:-1], slots)

@@ -11,7 +11,7 @@ from wespk.utils.errors import InputError
 
 @lru_cache(maxsize=16)
 def _transform(num_ceps, num_mel_bins, cepstral_lifter, device):
-    """Cosine transform and liftering in one matrix (num_mel_bins, num_ceps) float32."""
+    """Cosine transform and liftering in one matrix (num_mel_bins, num_ceps) float64."""
     if not 0 < num_ceps <= num_mel_bins:
         raise InputError(f"num_ceps must lie in 1 to num_mel_bins ({num_mel_bins}), not {num_ceps}")
     k = np.arange(num_ceps)
@@ -28,8 +28,7 @@ def cepstra(log_mel, log_energy=None, num_ceps=30, cepstral_lifter=22.0):
     ``log_energy`` (..., T), when given, takes the place of C0.
     """
     matrix = _transform(num_ceps, log_mel.shape[-1], cepstral_lifter, log_mel.device)
-    with torch.autocast(log_mel.device.type, enabled=False):
-        found = (log_mel.double() @ matrix).float()
+    found = (log_mel.double() @ matrix).float()
     if log_energy is not None:
         found[..., 0] = log_energy
     return found
