@@ -71,7 +71,7 @@ def test_every_option_means_what_it_means_in_kaldi(noise, options):
     np.testing.assert_allclose(fbank(wave, **options), theirs, atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("num", [399, 400, 559, 560, 2000, 400 + 160 * 15, 400 + 160 * 383, 400 + 160 * 384, 70001])
+@pytest.mark.parametrize("num", [399, 400, 559, 560, 2000, 400 + 160 * 15, 400 + 160 * 255, 400 + 160 * 256, 70001])
 @pytest.mark.parametrize("snip_edges", [True, False])
 def test_one_by_one_in_a_batch_and_among_other_lengths_is_the_same_bit_for_bit(noise, num, snip_edges):
     waves = [noise(num, seed=seed) for seed in range(2)]

@@ -17,7 +17,7 @@ from wespk.utils.errors import InputError
 
 EPSILON = float(np.finfo(np.float32).eps)  # Kaldi's floor of energies: the smallest log is -15.94
 INT16_SCALE = 32768.0
-_BLOCK = {"cpu": 384, "cuda": 32768}  # frames worked on at a time
+_BLOCK = {"cpu": 256, "cuda": 32768}  # frames worked on at a time
 _MEL_GROUP = 16  # neighbouring filters share one product over just the FFT bins that they cover
 _ROWS = 16  # matrix products take a multiple of this many frames: with 1 to 3 the last bit differs from that with more
 
