@@ -28,7 +28,7 @@ def alive(pid):
 
 
 def wait_for(condition):
-    for _ in range(400):
+    for _ in range(2400):
         if condition():
             return
         time.sleep(0.025)
