@@ -118,7 +118,7 @@ def _decode_by_ffmpeg(path):
     if program is None:
         raise InputError(f"{path}: this type needs ffmpeg, which is not on the PATH; install it, or convert to wav")
     command = [program, "-nostdin", "-v", "error", "-i", path, "-map", "0:a:0", "-c:a", "pcm_s16le", "-f", "wav", "-"]
-    done = subprocess.run(command, capture_output=True)
+    done = subprocess.run(command, capture_output=True, check=False)
     said = done.stderr.decode("utf-8", "replace").strip().splitlines()
     if done.returncode != 0 or said:  # damage that it could play over, ffmpeg reports on stderr alone
         raise Broken(f"ffmpeg cannot decode it: {said[-1] if said else f'status {done.returncode}'}")

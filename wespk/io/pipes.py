@@ -17,7 +17,8 @@ def pipe_output(spec):
     exits non-zero: output that came before the failure is not to be trusted.
     """
     command = spec.rstrip()[:-1].strip()
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, stdin=subprocess.DEVNULL)
+    shell = ["bash", "-o", "pipefail", "-c", command]
+    done = subprocess.run(shell, capture_output=True, stdin=subprocess.DEVNULL, check=False)
     if done.returncode != 0:
         words = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
         said = f": {words[0]}" if words else ""
