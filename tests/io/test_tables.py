@@ -25,8 +25,7 @@ def test_a_written_table_is_read_back(table, tmp_path_factory):
 def test_tables_are_sorted_as_sort_does_in_the_c_locale(tmp_path):
     keys = ["id10", "id1", "id1-a", "id1_a", "id1.a", "ID1", "idé", "id漢", "id1A", "~", "id\U0001f600", "id\uffee"]
     tables.write_table(tmp_path / "table", dict.fromkeys(keys, "x"))
-    check = subprocess.run(["sort", "-c", tmp_path / "table"], env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"})
-    assert check.returncode == 0
+    subprocess.run(["sort", "-c", tmp_path / "table"], env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"}, check=True)
 
 
 @pytest.mark.parametrize("text", [
@@ -116,6 +115,11 @@ def test_a_published_list_keeps_its_counts(real_speech, tmp_path):
     ("a b target\na c\n", "list:2: 2 fields where 3"),
     ("a b target\na b c target\na\n", "list:2: 4 fields"),
     ("a b target\n\na c target\n", "list:2: blank line"),
+    ("a b\nc\nd e f\n", "list:2: 1 fields where 2 are expected: 'c'"),
+    ("a b target\na c\na d target x\n", "list:2: 2 fields where 3 are expected: 'a c'"),
+    ("a b target\na\nc target\n", "list:2: 1 fields"),
+    ("a b\nc d\n\n", "list:3: blank line"),
+    ("\na b\n", "list:1: blank line"),
     ("a b 1\n", "list:1: the label is '1'"),
     ("a b target\na c Target\n", "list:2: the label is 'Target'"),
     ("", "is empty"),
@@ -125,6 +129,15 @@ def test_a_trial_list_that_is_not_clean_is_named_by_line(tmp_path, text, message
     (tmp_path / "list").write_text(text)
     with pytest.raises(InputError, match=message):
         tables.read_trials(tmp_path / "list")
+
+
+def test_a_score_file_with_fields_on_the_wrong_line_is_named_by_line(tmp_path):
+    (tmp_path / "scores").write_text("a b 0.5\na c\n0.25\n")
+    with pytest.raises(InputError, match="scores:2: 2 fields where 3 are expected: 'a c'"):
+        tables.read_scores(tmp_path / "scores")
+    (tmp_path / "scores").write_text("a b 0.5\na c\na d 0.5 0.25\n")
+    with pytest.raises(InputError, match="scores:2: 2 fields where 3 are expected: 'a c'"):
+        tables.read_scores(tmp_path / "scores")
 
 
 @pytest.mark.parametrize("word", ["nan", "inf", "-inf", "high", "1,5"])

@@ -162,14 +162,14 @@ def _columns(path, allowed):
     text = read_text(path)
     if not text:
         raise InputError(f"{path}: is empty; it should hold one trial a line")
-    count = text.count("\n") + (not text.endswith("\n"))
-    tokens = text.split() if text.isascii() else []
-    first = len(text.split("\n", 1)[0].split())
-    if first not in allowed or len(tokens) != first * count:
+    widths = set(map(len, map(str.split, text.removesuffix("\n").split("\n")))) if text.isascii() else ()
+    if len(widths) == 1 and widths <= set(allowed):
+        tokens, width = text.split(), widths.pop()
+    else:
         lines = read_lines(path)
-        first = _width(path, lines, allowed)
+        width = _width(path, lines, allowed)
         tokens = [token for line in lines for token in split_line(line)]
-    return [tokens[column::first] for column in range(first)]
+    return [tokens[column::width] for column in range(width)]
 
 
 def read_trials(path):
