@@ -1,5 +1,7 @@
 """Chunks out of arks: the frames that a full read would give, the same for any worker, short ones repeated."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from wespk.data import build_source
 from wespk.data.loader import stream
 from wespk.data.sampler import EpochPlan
+from wespk.data.stored import write_stamp
 from wespk.io.ark import ArkWriter, read_array, read_scp
 from wespk.io.tables import write_table
 from wespk.utils import config
@@ -102,7 +105,7 @@ def test_with_vad_only_speech_frames_are_used(data_dir):
         for item, chunk in zip(batch.items, source.finish(batch, torch.device("cpu")).numpy(), strict=True):
             speech = read_array(table[source.describe([item])])[1::2]
             rows = [np.flatnonzero((speech == frame).all(1))[0] for frame in chunk]
-            assert all((b - a) % len(speech) == 1 or len(speech) == 1 for a, b in zip(rows, rows[1:]))
+            assert all((b - a) % len(speech) == 1 or len(speech) == 1 for a, b in itertools.pairwise(rows))
 
 
 def test_masks_are_drawn_for_each_utterance(data_dir):
@@ -126,6 +129,11 @@ def test_a_broken_data_folder_is_refused_by_name(data_dir, spoil, says):
 
 
 def test_features_of_another_configuration_are_refused(data_dir):
+    write_stamp(data_dir, conf()["features"])
+    build_source(conf(), data_dir)
+    with pytest.raises(InputError, match=r"low_freq 20.0 \(now 40.0\)"):
+        build_source(conf("features.low_freq=40.0"), data_dir)
+    (data_dir / "features.json").unlink()
     with pytest.raises(InputError, match="has 6 columns, the section 'features' describes 40"):
         build_source(conf("features.num_mel_bins=40"), data_dir)
 

@@ -119,6 +119,18 @@ def test_a_missing_noise_list_is_named(data_dir):
         build_source(conf("augment.prob=0.5"), data_dir, data_dir, data_dir)
 
 
+def test_a_silent_noise_is_refused_by_name(data_dir):
+    soundfile.write(data_dir / "rirs3.wav", np.zeros(100), 16000)
+    with pytest.raises(InputError, match="'rirs3' .* is silent"):
+        build_source(conf("augment.prob=0.5"), data_dir, data_dir, data_dir)
+
+
+def test_segments_are_refused(data_dir):
+    (data_dir / "segments").write_text("a s0-u0 0 1\n")
+    with pytest.raises(InputError, match="takes whole recordings"):
+        build_source(conf(), data_dir)
+
+
 def test_audio_at_another_rate_is_refused_by_name(data_dir):
     write_audio(data_dir / "s1-u7.wav", 3.4, 0, rate=8000)
     with pytest.raises(InputError, match=r"'s1-u7' .*8000 Hz, but features.sample_rate is 16000"):

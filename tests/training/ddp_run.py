@@ -9,6 +9,7 @@ from wespk.training.experiment import Experiment
 from wespk.training.objectives import build_objective
 from wespk.training.trainer import Trainer
 from wespk.utils import config, dist
+from wespk.utils.errors import InputError
 from wespk.utils.log import get_logger
 from wespk.utils.seed import seed_everything
 
@@ -25,5 +26,27 @@ if frozen:  # no batch statistics: then the result must not depend on how the ba
 if dist.is_main():
     experiment.begin(conf, {})
 dist.barrier()
-Trainer(conf, experiment, source, objective, torch.device("cpu"), get_logger()).run()
+
+
+def fail(epoch, items):
+    raise InputError("utt-broken cannot be read")
+
+
+def validate(model):
+    """All processes must look at one and the same model."""
+    mine = torch.cat([b.flatten().double() for b in model.buffers()])
+    main = mine.clone()
+    torch.distributed.broadcast(main, 0) if dist.world_size() > 1 else None
+    assert torch.equal(mine, main)
+    return {"dev_eer": 0.5}
+
+
+trainer = Trainer(conf, experiment, source, objective, torch.device("cpu"), get_logger(), validate)
+if sys.argv[3] == "fail" and not dist.is_main():
+    source.fetch = fail
+try:
+    trainer.run()
+except InputError as error:
+    dist.abandon(error)
+    raise
 dist.shutdown()

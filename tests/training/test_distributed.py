@@ -22,6 +22,14 @@ def run(folder, processes, sets="", mode="frozen"):
     return checkpoint.load(checkpoint.newest(folder / "checkpoints"))
 
 
+def test_a_failing_process_ends_the_others_and_says_why(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*command, str(ROOT / "tests/training/ddp_run.py"), str(tmp_path / "exp"), "", "fail"], cwd=ROOT,
+                          check=False, capture_output=True, text=True, timeout=100)
+    assert done.returncode != 0
+    assert "rank 1: InputError: utt-broken cannot be read" in done.stderr
+
+
 def assert_weights_close(a, b, **tolerance):
     for part in ("model", "loss"):
         for name in a[part]:

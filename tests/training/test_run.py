@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -121,6 +120,8 @@ def test_init_from_takes_what_fits_and_names_the_rest(data):
     a, b = (checkpoint.load(data / e / "checkpoints" / "epoch_0002.pt")["model"] for e in "ab")
     name = "frames.1.conv.weight"
     torch.testing.assert_close(a[name], b[name], atol=1e-6, rtol=0)
+    first.unlink()
+    train(conf, data / "b", data / "train", None, "cpu")  # a run that has its own checkpoint does not need it any more
     assert "kept as initialised: " in (data / "b" / "train.log").read_text()
     assert a["linear.weight"].shape != b["linear.weight"].shape
 
@@ -130,6 +131,8 @@ def test_init_from_takes_what_fits_and_names_the_rest(data):
     ("loss.scael=3", "train", "cpu", "did you mean 'scale'?"),
     ("model.feat_dim=40", "train", "cpu", "gives 80"),
     ("model.name=resnet35", "train", "cpu", "did you mean 'resnet"),
+    ("train.num_epochs=10", "train", "cpu", "margin.end_epoch .40. lies beyond train.num_epochs .10."),
+    ("loss.name=triplet data.input=waves augment.speeds=[0.9]", "train", "cpu", "use copies.speeds"),
     ("", "nowhere", "cpu", r"compute the features first \(stage 2\)"),
     ("", "train", "tpu", "auto, cpu or cuda"),
 ])

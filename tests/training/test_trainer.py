@@ -79,6 +79,21 @@ def test_a_signal_checkpoints_and_leaves(make_trainer, number):
     assert_same(weights(whole), weights(rest))
 
 
+def test_draws_inside_the_network_resume_too(make_trainer):
+    def with_dropout(*args, **kwargs):
+        trainer = make_trainer(*args, **kwargs)
+        trainer.objective.model.register_forward_hook(lambda m, _, out: torch.nn.functional.dropout(out, 0.5, m.training))
+        return trainer
+
+    whole = with_dropout("whole")
+    whole.run()
+    with pytest.raises(KeyboardInterrupt):
+        with_dropout("cut", source=Interrupting(5, die)).run()
+    rest = with_dropout("cut")
+    rest.run()
+    assert_same(weights(whole), weights(rest))
+
+
 def test_workers_change_nothing(make_trainer):
     alone, helped = make_trainer("alone"), make_trainer("helped", "runtime.num_workers=2")
     alone.run()
@@ -145,6 +160,23 @@ def test_validation_runs_each_epoch_and_is_recorded(make_trainer):
     assert trainer.objective.training
 
 
+def test_a_validation_that_a_signal_left_out_is_made_up_for(make_trainer):
+    seen = []
+
+    def validate(model):
+        model.eval()
+        seen.append(1)
+        return {"dev_eer": 0.25}
+
+    cut = make_trainer("cut", source=Interrupting(2, lambda: os.kill(os.getpid(), signal.SIGTERM)), validate=validate)
+    assert cut.run() is False and not seen
+    assert (cut.experiment.folder / "requeue").is_file()
+    rest = make_trainer("cut", validate=validate)
+    rest.run()
+    records = [json.loads(line) for line in rest.experiment.metrics.read_text().splitlines()]
+    assert [r["step"] for r in records if "dev_eer" in r] == [3, 6, 9]
+
+
 def test_only_the_newest_checkpoints_are_kept(make_trainer):
     trainer = make_trainer(sets="train.num_epochs=5 train.keep=2")
     trainer.run()
@@ -156,6 +188,18 @@ def test_an_experiment_begun_with_other_options_is_refused(make_trainer):
     with pytest.raises(InputError, match="optimizer.lr: 0.05 there, 0.1 now"):
         make_trainer(sets="optimizer.lr=0.1")
     make_trainer(sets="runtime.log_every=7")
+
+
+def test_an_experiment_without_a_checkpoint_may_be_begun_again_otherwise(make_trainer):
+    make_trainer()
+    make_trainer(sets="optimizer.lr=0.1")
+
+
+def test_another_number_of_processes_is_worth_a_warning(make_trainer):
+    trainer = make_trainer()
+    trainer.run()
+    assert trainer.experiment.begin(trainer.conf, {"processes": 1}) == ["processes was None, now 1"]
+    assert trainer.experiment.begin(trainer.conf, {"processes": 2}) == ["processes was 1, now 2"]
 
 
 def test_other_training_data_are_refused_on_resume(make_trainer):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from wespk.utils.errors import InputError
+from wespk.utils.transfer import to_device
 
 
 class TensorBank:
@@ -33,6 +34,8 @@ class TensorBank:
 
     @staticmethod
     def _store(signal, dtype):
+        if signal.dtype == dtype:
+            return signal
         if dtype == torch.int16:
             return (signal.float() * 32768).round().clamp(-32768, 32767).to(dtype)
         return signal.to(dtype)
@@ -49,7 +52,7 @@ class TensorBank:
         """Samples (n, num) float32 on the bank's device; see the module."""
         device = self._samples.device
         table = np.stack([self._offsets[kind][files], self._lengths[kind][files], starts])
-        offset, length, start = torch.from_numpy(table).to(device)[..., None]
+        offset, length, start = to_device(table, device)[..., None]
         at = start + torch.arange(num, device=device)
         found = self._samples[offset + at % length].float() * self._scale
         return found if repeat else torch.where(at < length, found, 0)

@@ -9,6 +9,7 @@ from wespk.augment.reverb import add_reverb
 from wespk.augment.speed import draw_speeds, source_length, speed
 from wespk.utils.errors import InputError
 from wespk.utils.seed import uniform
+from wespk.utils.transfer import to_device
 
 
 class WaveAugment:
@@ -70,7 +71,7 @@ class WaveAugment:
         changed = waves[:, :num_samples].clone()
         drawn = self.speeds_of(indices, seed, epoch) if self.speeds else np.zeros(len(indices), np.int64)
         for number, factor in enumerate(self.speeds, 1):
-            rows = torch.from_numpy(np.flatnonzero(drawn == number)).to(waves.device)
+            rows = to_device(np.flatnonzero(drawn == number), waves.device)
             if len(rows):
                 source = waves[rows, : source_length(num_samples, factor)]
                 changed[rows] = speed(source, factor, num_samples)
@@ -87,7 +88,7 @@ class WaveAugment:
         for name, chosen in plans:
             if not len(chosen):
                 continue
-            rows = torch.from_numpy(chosen).to(waves.device)
+            rows = to_device(chosen, waves.device)
             if name == "reverb":
                 waves[rows] = add_reverb(waves[rows], self.rir_bank, indices[chosen], seed, epoch)
             else:

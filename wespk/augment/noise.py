@@ -5,6 +5,7 @@ import torch
 
 from wespk.augment.draws import below, between, distinct
 from wespk.utils.errors import InputError
+from wespk.utils.transfer import to_device
 
 
 def add_noise(waves, noise, snr_db):
@@ -12,7 +13,7 @@ def add_noise(waves, noise, snr_db):
 
     waves, noise: (B, N) float32. A silent row, of either, adds nothing. The sum is not clipped and may exceed 1.
     """
-    ratio = 10 ** (torch.as_tensor(snr_db, dtype=torch.float32, device=waves.device)[:, None] / 10)
+    ratio = 10 ** (to_device(torch.as_tensor(snr_db, dtype=torch.float32), waves.device)[:, None] / 10)
     noise_power = noise.square().mean(1, keepdim=True)
     gain = (waves.square().mean(1, keepdim=True) / (noise_power * ratio)).sqrt()
     return waves + noise * torch.where(noise_power > 0, gain, 0)
@@ -53,7 +54,7 @@ def draw_babble(bank, kind, indices, num, talkers, *key):
         voice = _stretch(bank, kind, files[rows, turn], indices[rows], num, *key, turn)
         voice = voice / voice.square().mean(1, keepdim=True).sqrt().clamp_min(1e-10)
         total = torch.zeros(len(indices), num, device=voice.device) if total is None else total
-        total[torch.from_numpy(rows).to(voice.device)] += voice
+        total[to_device(rows, voice.device)] += voice
     return total
 
 

@@ -1,10 +1,10 @@
 """Masks over time and frequency (SpecAugment, Park et al. 2019), drawn for every utterance by itself."""
 
 import numpy as np
-import torch
 
 from wespk.augment.draws import below
 from wespk.utils.seed import uniform
+from wespk.utils.transfer import to_device
 
 
 def _stripes(indices, size, number, widest, *key):
@@ -19,7 +19,7 @@ def _stripes(indices, size, number, widest, *key):
 
 
 class SpecMask:
-    """Zero stretches of time and bands of frequency in normalised features (where zero is the mean).
+    """Zero stretches of time and bands of frequency; meant for normalised features, where zero is the mean.
 
     conf: the `augment` section: mask_prob, time_masks, time_width (frames), freq_masks, freq_width (bins).
     """
@@ -36,5 +36,5 @@ class SpecMask:
         chosen = (uniform(indices, seed, epoch, "mask") < self.prob)[:, None]
         time = chosen & _stripes(indices, feats.shape[1], *self.time, seed, epoch, "time")
         freq = chosen & _stripes(indices, feats.shape[2], *self.freq, seed, epoch, "freq")
-        time, freq = (torch.from_numpy(mask).to(feats.device) for mask in (time, freq))
+        time, freq = (to_device(mask, feats.device) for mask in (time, freq))
         return feats.masked_fill(time[:, :, None] | freq[:, None, :], 0)

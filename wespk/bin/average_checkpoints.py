@@ -18,6 +18,8 @@ def average_checkpoints(exp: str, num: int = 0):
     from wespk.utils.errors import InputError
 
     conf = configuration.read_resolved(exp)["train"]
+    if num < 0:
+        raise InputError(f"--num is how many checkpoints to average, not {num}")
     num = num or min(conf["average"], conf["num_epochs"])
     folder = Path(exp) / "checkpoints"
     found = checkpoint.epoch_checkpoints(folder)

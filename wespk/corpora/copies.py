@@ -35,8 +35,13 @@ def open_bank(tables, sample_rate):
             raise InputError(f"{specs[kind][file]}: {rate} Hz, but features.sample_rate is {sample_rate}; resample it")
         return samples
 
-    return ReaderBank({kind: len(items) for kind, items in specs.items()}, length,
-                      lambda kind, file, start, num: read_audio(specs[kind][file], start, num)[0])
+    def read(kind, file, start, num):
+        samples = read_audio(specs[kind][file], start, num)[0]
+        if kind == "rir" and not samples.any():
+            raise InputError(f"{specs[kind][file]}: the impulse response is silent; take it off the list")
+        return samples
+
+    return ReaderBank({kind: len(items) for kind, items in specs.items()}, length, read)
 
 
 def utterance_index(utterance):

@@ -7,12 +7,14 @@ import torch
 
 from wespk.augment.spec_mask import SpecMask
 from wespk.data.speakers import label_speakers
+from wespk.data.stored import check_stamp
 from wespk.features.front_end import FrontEnd
 from wespk.io.ark import read_array, read_scp
 from wespk.io.frames import FrameReader, RawChunks, dequantise
 from wespk.io.tables import read_table
 from wespk.utils.errors import InputError
 from wespk.utils.seed import uniform
+from wespk.utils.strings import PackedStrings
 
 
 def keep_long(keys, lengths, least, what):
@@ -41,6 +43,7 @@ class FeatureChunks:
         scp = data_dir / "feats.scp"
         if not scp.is_file():
             raise InputError(f"{scp} does not exist: compute the features first (stage 2)")
+        check_stamp(data_dir, conf["features"])
         table, frames = read_scp(scp), read_table(data_dir / "utt2num_frames")
         missing = next((k for k in table if k not in frames), None)
         if missing is not None:
@@ -49,10 +52,11 @@ class FeatureChunks:
         lengths = np.array([int(frames[k]) for k in keys])
         kept = keep_long(keys, lengths, conf["data"]["min_frames"], "frames")
         self.too_short = len(keys) - len(kept)
-        self.keys = np.array([keys[i].encode() for i in kept])
+        del frames  # some gigabytes at VoxCeleb's size
         names = [keys[i] for i in kept]
         self.speakers, self.labels = label_speakers(names, read_table(data_dir / "utt2spk"), data_dir / "utt2spk")
-        self.reader = FrameReader([table[k] for k in names], names, lengths[kept])
+        self.keys = PackedStrings(names)
+        self.reader = FrameReader((table[k] for k in names), names, lengths[kept])
         self.vad = self._vad_specs(data_dir, names) if conf["features"]["vad"] else None
         self.front_end, self.mask = FrontEnd(conf["features"]), SpecMask(conf["augment"])
         if self.reader.num_cols != self.front_end.feat_dim:
@@ -66,15 +70,15 @@ class FeatureChunks:
         missing = next((k for k in names if k not in table), None)
         if missing is not None:
             raise InputError(f"{data_dir / 'vad.scp'} lacks '{missing}'; run stage 2 again")
-        return [table[k] for k in names]
+        return PackedStrings(table[k] for k in names)
 
     def identity(self):
         """One line an utterance: what a resumed run must find unchanged."""
-        return (f"{key.decode()} {label} {num}" for key, label, num in zip(self.keys, self.labels, self.reader.num_frames))
+        return (f"{key} {label} {num}" for key, label, num in zip(self.keys, self.labels, self.reader.num_frames))
 
     def describe(self, items):
         """The ids of the utterances numbered ``items``, for messages."""
-        return " ".join(self.keys[int(i)].decode() for i in items)
+        return " ".join(self.keys[int(i)] for i in items)
 
     def summary(self):
         """A few words for the log."""

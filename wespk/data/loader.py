@@ -72,8 +72,10 @@ def stream(source, plan, first_step, last_step, num_workers=0, pin_memory=False)
     not depend on ``num_workers``. Raises ``InputError`` with the source's own message when a batch cannot be read.
     """
     specs = _Specs(plan, first_step, last_step)
+    # the loader draws a number when it starts; from a generator of its own, or a resumed run would draw other ones
     loader = DataLoader(_Fetch(source), sampler=specs, batch_size=None, num_workers=num_workers, pin_memory=pin_memory,
-                        prefetch_factor=4 if num_workers else None, worker_init_fn=_start_worker)
+                        prefetch_factor=4 if num_workers else None, worker_init_fn=_start_worker,
+                        generator=torch.Generator())
     for batch in loader:
         if isinstance(batch, str):
             raise InputError(batch)

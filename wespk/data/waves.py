@@ -17,6 +17,7 @@ from wespk.io.audio import read_audio
 from wespk.io.tables import read_table
 from wespk.utils.errors import InputError
 from wespk.utils.seed import generator, uniform
+from wespk.utils.strings import PackedStrings
 
 _READERS = 8
 
@@ -25,6 +26,13 @@ def _read(key, spec, rate, start=0, num=None):
     samples, found = read_audio(spec, start, num)
     if found != rate:
         raise InputError(f"'{key}' ({spec}): {found} Hz, but features.sample_rate is {rate}; resample it")
+    return samples
+
+
+def _read_int16(key, spec, rate):
+    samples = np.round(_read(key, spec, rate) * 32768).clip(-32768, 32767).astype(np.int16)
+    if not samples.any():
+        raise InputError(f"'{key}' ({spec}) is silent; take it off the list")
     return samples
 
 
@@ -44,7 +52,7 @@ def read_bank(tables, rate, minutes, seed, device):
         taken, total = [], 0
         with ThreadPoolExecutor(_READERS) as pool:
             for first in range(0, len(order), _READERS):
-                for samples in pool.map(lambda i, t=table: _read(*t[i], rate), order[first:first + _READERS]):
+                for samples in pool.map(lambda i, t=table: _read_int16(*t[i], rate), order[first:first + _READERS]):
                     if total < minutes * 60 * rate:
                         taken.append(samples)
                         total += len(samples)
@@ -66,8 +74,11 @@ class WaveChunks:
         data_dir = Path(data_dir)
         self.front_end, self.mask = FrontEnd(conf["features"]), SpecMask(conf["augment"])
         rate = self.front_end.sample_rate
-        self.table, durations = read_table(data_dir / "wav.scp"), read_table(data_dir / "utt2dur")
-        keys = list(self.table)
+        if (data_dir / "segments").is_file():
+            raise InputError(f"{data_dir / 'segments'}: training on waveforms takes whole recordings, not segments; set "
+                             "data.input=feats, or cut the recordings")
+        table, durations = read_table(data_dir / "wav.scp"), read_table(data_dir / "utt2dur")
+        keys = list(table)
         missing = next((k for k in keys if k not in durations), None)
         if missing is not None:
             raise InputError(f"{data_dir / 'utt2dur'} lacks '{missing}'; run stage 1 again")
@@ -75,9 +86,9 @@ class WaveChunks:
         frames = np.array([self.front_end.num_frames(n) for n in samples])
         kept = keep_long(keys, frames, conf["data"]["min_frames"], "frames")
         self.too_short = len(keys) - len(kept)
-        self.keys, self.samples = [keys[i] for i in kept], samples[kept]
-        self.specs = [self.table[k] for k in self.keys]
-        names, labels = label_speakers(self.keys, read_table(data_dir / "utt2spk"), data_dir / "utt2spk")
+        keys, self.samples = [keys[i] for i in kept], samples[kept]
+        self.keys, self.specs = PackedStrings(keys), PackedStrings(table[k] for k in keys)
+        names, labels = label_speakers(keys, read_table(data_dir / "utt2spk"), data_dir / "utt2spk")
         self.speakers = speed_classes(names, conf["augment"]["speeds"])
         self.labels = labels
         self.num_names, self.rate = len(names), rate

@@ -244,8 +244,8 @@ def fbank_many(waveforms, use_energy=False, generator=None, **options):
     return [mel.contiguous() for mel, _ in found]
 
 
-def fbank(waveform, sample_rate=16000, num_mel_bins=80, frame_length=25.0, frame_shift=10.0, low_freq=20.0,
-          high_freq=0.0, dither=0.0, preemphasis=0.97, window="povey", snip_edges=True, use_energy=False,
+def fbank(waveform, sample_rate=16000, num_mel_bins=80, dither=0.0, frame_length=25.0, frame_shift=10.0, low_freq=20.0,
+          high_freq=0.0, preemphasis=0.97, window="povey", snip_edges=True, use_energy=False,
           generator=None):
     """Log mel filter-bank features.
 

@@ -14,6 +14,7 @@ import torch
 from wespk.io.ark_format import Malformed, decode, map_file, parse_header, split_spec
 from wespk.io.compression import UNIT16
 from wespk.utils.errors import InputError
+from wespk.utils.strings import PackedStrings
 
 _ELEMENT = {b"CM2": np.dtype("<i2"), b"CM3": np.dtype(np.uint8), b"FM": np.dtype("<f4")}  # the row-major kinds
 _MOST_MAPPED = 256  # arks kept open at once
@@ -48,7 +49,7 @@ class FrameReader:
         self._paths, files, offsets = _places(specs)
         self._file = np.array(files, dtype=np.int32)
         self._offset = np.array(offsets, dtype=np.int64)
-        self._keys = None if keys is None else _PackedStrings(keys)
+        self._keys = None if keys is None else PackedStrings(keys)
         self._maps = {}
         if not files:
             raise InputError("no feature matrices to read: the list is empty")
@@ -168,23 +169,6 @@ class FrameReader:
         for index in np.lexsort((self._offset, self._file)):
             rows[index] = self._header(index)[1].rows
         return rows
-
-
-class _PackedStrings:
-    """Many strings in one byte array: no Python object for each."""
-
-    def __init__(self, strings):
-        pieces, ends = bytearray(), [0]
-        for string in strings:
-            pieces += string.encode()
-            ends.append(len(pieces))
-        self._bytes, self._ends = np.frombuffer(bytes(pieces), dtype=np.uint8), np.array(ends, dtype=np.int64)
-
-    def __len__(self):
-        return len(self._ends) - 1
-
-    def __getitem__(self, index):
-        return self._bytes[self._ends[index] : self._ends[index + 1]].tobytes().decode()
 
 
 def _places(specs):

@@ -2,7 +2,7 @@
 
 A file is a dict of plain values and tensors, readable with ``weights_only=True``:
 
-    format 1, config, speakers, fingerprint, step, steps_per_epoch, model, loss, optimizer, metrics
+    format 1, config, speakers, fingerprint, step, steps_per_epoch, model, loss, optimizer
 
 ``step`` is the number of optimiser steps done. Learning rate, margin, batch order, crops and dropout are functions of
 the step and the seed, so they need no state of their own here.
@@ -26,8 +26,9 @@ def save(path, state):
 
     Raises ``InputError`` if a weight is not finite: such a checkpoint must not replace a good one.
     """
-    for part in ("model", "loss"):
-        for name, value in state[part].items():
+    moments = {f"{i}.{n}": v for i, s in state["optimizer"]["state"].items() for n, v in s.items() if torch.is_tensor(v)}
+    for part, tensors in (("model", state["model"]), ("loss", state["loss"]), ("optimizer", moments)):
+        for name, value in tensors.items():
             if value.is_floating_point() and not torch.isfinite(value).all():
                 raise InputError(f"step {state['step']}: {part} weight '{name}' is not finite; nothing was saved. "
                                  "The last checkpoint is good: lower optimizer.lr or set train.grad_clip")

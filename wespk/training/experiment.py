@@ -1,12 +1,13 @@
 """The experiment folder: what it holds, and the guard that a run goes on with the options it was begun with."""
 
+import contextlib
 import json
 from pathlib import Path
 
 import yaml
 
 from wespk.io.atomic import open_atomic, write_text
-from wespk.utils import config
+from wespk.utils import config, dist
 from wespk.utils.errors import InputError
 
 # these sections describe the machine or the moment, not the result
@@ -27,33 +28,45 @@ class Experiment:
     def begin(self, conf, derived):
         """Write config.yaml, or check that the one there says the same.
 
-        Raises ``InputError`` listing every option in which the experiment begun here differs from ``conf``.
+        Raises ``InputError`` listing every option in which the experiment begun here differs from ``conf``. Returns what
+        is worth a warning: other package versions, another revision or another number of processes than before.
         """
-        path = self.folder / "config.yaml"
+        path, provenance, notes = self.folder / "config.yaml", config.provenance(), []
         if path.is_file():
             old = config.read_resolved(self.folder)
             changed = config.difference(*({k: v for k, v in c.items() if k not in _FREE} for c in (old, conf)))
-            if changed:
+            if changed and any(self.checkpoints.glob("*.pt")):  # without a checkpoint there is nothing to spoil
                 listed = "; ".join(f"{name}: {a!r} there, {b!r} now" for name, a, b in changed)
                 raise InputError(f"{path} was begun with other options ({listed}). Go on with those, or train under "
                                  "another --exp; nothing was touched")
+            for section, now in (("derived", derived), ("provenance", provenance)):
+                notes += [f"{name} was {a!r}, now {b!r}" for name, a, b in config.difference(old.get(section, {}), now)]
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        whole = {**conf, "derived": derived, "provenance": config.provenance()}
+        whole = {**conf, "derived": derived, "provenance": provenance}
         write_text(path, yaml.safe_dump(whole, sort_keys=False, default_flow_style=None, width=120))
+        return notes
+
+    def mark_requeue(self, step):
+        """Leave a note that the run wants to be started again: torchrun does not hand on its workers' exit status."""
+        if dist.is_main():
+            write_text(self.requeue, f"stopped by a signal after step {step}\n")
+
+    def is_validated(self, step):
+        """Whether metrics.jsonl has figures on the held-out speakers at ``step``. The same answer on every process."""
+        return dist.from_main(any("dev_eer" in r and r["step"] == step for r in self._records()))
+
+    def _records(self):
+        if self.metrics.is_file():
+            for line in self.metrics.read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError):  # the line that a kill cut short
+                    yield json.loads(line)
 
     def truncate_metrics(self, step):
         """Drop the lines of metrics.jsonl that lie beyond ``step``: they will be written again after a resume."""
-        if not self.metrics.is_file():
-            return
-        lines = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    lines.append(line + "\n")
-            except (ValueError, KeyError):
-                pass  # the line that a kill cut short
-        with open_atomic(self.metrics) as file:
-            file.writelines(lines)
+        kept = [json.dumps(r) + "\n" for r in self._records() if r["step"] <= step]
+        if self.metrics.is_file():
+            with open_atomic(self.metrics) as file:
+                file.writelines(kept)
 
     def append_metrics(self, record):
         """Append one JSON line to metrics.jsonl."""

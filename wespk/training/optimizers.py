@@ -39,6 +39,13 @@ def unused_options(conf, objective):
         unused += ["features.num_ceps"]
     if not objective.has_margin:
         unused += [f"margin.* ({conf['loss']['name']} has none)"]
+    section = conf["augment"]
     if conf["data"]["input"] == "feats":
         unused += ["augment.* but for the masks"]
+    elif section["prob"] == 0:
+        unused += ["augment.kinds", "augment.reverb_share", "augment.*_snr", "augment.babble_speakers", "augment.bank_minutes"]
+    if section["mask_prob"] == 0:
+        unused += ["augment.time_*", "augment.freq_*"]
+    if not conf["optimizer"]["decay_all"] and conf["optimizer"]["weight_decay"] == 0:
+        unused += ["optimizer.decay_all"]
     return unused

@@ -4,11 +4,10 @@ import torch
 
 from wespk.data import build_source
 from wespk.features.front_end import FrontEnd
-from wespk.io.atomic import write_text
 from wespk.training import checkpoint
 from wespk.training.experiment import Experiment
 from wespk.training.objectives import build_objective
-from wespk.training.optimizers import unused_options
+from wespk.training.optimizers import build_optimizer, unused_options
 from wespk.training.trainer import Trainer
 from wespk.training.validation import HeldOutSpeakers
 from wespk.utils import dist
@@ -40,7 +39,16 @@ def check_model(conf, num_classes=2):
     """Build network, loss and objective once, so that a misspelt option is an error before anything is computed."""
     fit_model_to_features(conf)
     with torch.device("meta"):
-        return build_objective(conf, num_classes)
+        objective = build_objective(conf, num_classes)
+    build_optimizer(objective, conf["optimizer"])
+    end, epochs = conf["margin"]["end_epoch"], conf["train"]["num_epochs"]
+    if objective.has_margin and end > epochs:
+        raise InputError(f"margin.end_epoch ({end:g}) lies beyond train.num_epochs ({epochs}): the margin would never be "
+                         "reached; set margin.start_epoch and margin.end_epoch for this length of training")
+    if getattr(objective.loss, "utterances", None) and conf["augment"]["speeds"]:
+        raise InputError(f"loss.name={conf['loss']['name']} compares utterances of one speaker, which augment.speeds would "
+                         "turn into several; use copies.speeds, made in stage 2, instead")
+    return objective
 
 
 def _load_initial_weights(objective, path, logger):
@@ -68,32 +76,36 @@ def train(conf, exp, train_data, dev_data, device="auto", musan=None, rirs=None)
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     try:
-        check_model(conf)
-        experiment = Experiment(exp)
-        source = build_source(conf, train_data, musan, rirs, device)
-        seed_everything(conf["seed"], "init")
-        objective = build_objective(conf, len(source.speakers))
-        parameters = sum(p.numel() for p in objective.model.parameters())
-        derived = {"num_speakers": len(source.speakers), "num_utterances": len(source.labels), "parameters": parameters,
-                   "train_data": str(train_data), "processes": world, "device": device.type}
-        if dist.is_main():
-            experiment.begin(conf, derived)
-        dist.barrier()
-        logger = get_logger(experiment.log if dist.is_main() else None)
-        if conf["train"]["init_from"]:
-            _load_initial_weights(objective, conf["train"]["init_from"], logger)
-        validate = HeldOutSpeakers(dev_data, conf, device) if dev_data else None
-        trainer = Trainer(conf, experiment, source, objective, device, logger, validate)
-        if dist.is_main():
-            _announce(logger, conf, source, trainer, parameters, device, world)
-        if dist.is_main():
-            experiment.requeue.unlink(missing_ok=True)
-        done = trainer.run()
-        if not done and dist.is_main():  # a launcher of several processes does not hand on their exit status
-            write_text(experiment.requeue, f"stopped by a signal after step {trainer.step}\n")
-        return done
-    finally:
-        dist.shutdown()
+        done = _train(conf, exp, train_data, dev_data, device, musan, rirs, world)
+    except BaseException as error:
+        dist.abandon(error)
+        raise
+    dist.shutdown()
+    return done
+
+
+def _train(conf, exp, train_data, dev_data, device, musan, rirs, world):
+    check_model(conf)
+    experiment = Experiment(exp)
+    source = build_source(conf, train_data, musan, rirs, device)
+    seed_everything(conf["seed"], "init")
+    objective = build_objective(conf, len(source.speakers))
+    parameters = sum(p.numel() for p in objective.model.parameters())
+    derived = {"num_speakers": len(source.speakers), "num_utterances": len(source.labels), "parameters": parameters,
+               "train_data": str(train_data), "processes": world, "device": device.type}
+    notes = dist.from_main(experiment.begin(conf, derived) if dist.is_main() else None)
+    logger = get_logger(experiment.log if dist.is_main() else None)
+    for note in notes:
+        logger.warning("going on with a run begun otherwise: %s", note)
+    if conf["train"]["init_from"] and dist.from_main(checkpoint.newest(experiment.checkpoints)) is None:
+        _load_initial_weights(objective, conf["train"]["init_from"], logger)
+    validate = HeldOutSpeakers(dev_data, conf, device) if dev_data else None
+    trainer = Trainer(conf, experiment, source, objective, device, logger, validate)
+    if dist.is_main():
+        _announce(logger, conf, source, trainer, parameters, device, world)
+    if dist.is_main():
+        experiment.requeue.unlink(missing_ok=True)
+    return trainer.run()
 
 
 def _announce(logger, conf, source, trainer, parameters, device, world):

@@ -46,7 +46,7 @@ class Trainer:
 
     def resume(self):
         """Take up the newest checkpoint of the experiment, if there is one. Returns the number of steps already done."""
-        path = checkpoint.newest(self.experiment.checkpoints)
+        path = dist.from_main(checkpoint.newest(self.experiment.checkpoints))  # one view of a shared disk
         if path is None:
             return 0
         state = checkpoint.load(path, self.device)
@@ -119,6 +119,8 @@ class Trainer:
                           runtime["progress"])
         stop, meter = StopSignal(), Meter(self.device)
         try:
+            if self._validates() and not self.experiment.is_validated(first):
+                self._validate(monitor)  # a signal came between the checkpoint of that epoch and its validation
             module.train()
             while self.step < self.total_steps:
                 seed_everything(self.conf["seed"], "step", self.step, dist.rank())
@@ -129,14 +131,15 @@ class Trainer:
                 if self.step % runtime["log_every"] == 0 or at_end:
                     monitor.steps(self.step, meter.read() | now)
                     meter.reset()
-                stopping = self._asked_to_stop(stop)
+                stopping = dist.any_rank(stop.received)
                 if at_end or stopping or self.step % runtime["save_every"] == 0:
                     self.save()
                 if stopping and self.step < self.total_steps:
+                    self.experiment.mark_requeue(self.step)
                     self.log.info("%s: stopped after step %d; the same command goes on from there", stop.received, self.step)
                     return False
                 if at_end and self._validates():
-                    monitor.validation(self.step, self.validate(self.objective.model))
+                    self._validate(monitor)
                     module.train()
                     meter.reset()
             self.guard.drain()
@@ -146,12 +149,11 @@ class Trainer:
             stop.close()
             monitor.close()
 
-    def _asked_to_stop(self, stop):
-        """Whether any process has had a signal. Several processes ask one another at every tenth step only."""
-        if dist.world_size() > 1 and self.step % 10:
-            return False
-        return dist.any_rank(stop.received, self.device)
-
     def _validates(self):
-        every = self.conf["runtime"]["validate_every"]
-        return self.validate is not None and every and self.step // self.steps_per_epoch % every == 0
+        """Whether an epoch has just ended whose held-out speakers are to be looked at."""
+        every, (epoch, step) = self.conf["runtime"]["validate_every"], divmod(self.step, self.steps_per_epoch)
+        return self.validate is not None and every and epoch and not step and epoch % every == 0
+
+    def _validate(self, monitor):
+        dist.share_buffers(self.objective)  # each process has its own since the last forward; rank 0's are the saved ones
+        monitor.validation(self.step, self.validate(self.objective.model))

@@ -165,7 +165,10 @@ def _read_with_includes(path, rules, seen=()):
         raise InputError(f"{path}: includes itself")
     conf = read_yaml(path)
     merged = {}
-    for name in conf.pop("include", []):
+    included = conf.pop("include", [])
+    if not isinstance(included, list):
+        raise InputError(f"{path}: include takes a list, such as [model/resnet34.yaml], not {included!r}")
+    for name in included:
         found = next((p for p in (path.parent / name, ROOT / "conf" / name) if p.is_file()), None)
         if found is None:
             raise InputError(f"{path}: include '{name}' is neither beside this file nor under {ROOT / 'conf'}")
@@ -177,7 +180,11 @@ def _read_with_includes(path, rules, seen=()):
 def parse_sets(text):
     """``"a.b=1 c.d=[0.9, 1.1]"`` -> nested dict. Values are YAML; quote those with spaces as a shell would."""
     conf = {}
-    for word in shlex.split(text) if isinstance(text, str) else text:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise InputError(f"--set {text!r}: {error}; quote it as a shell would") from None
+    for word in words:
         key, equals, value = word.partition("=")
         if not equals:
             raise InputError(f"--set takes section.key=value, not '{word}'")
@@ -185,6 +192,8 @@ def parse_sets(text):
         *sections, name = key.split(".")
         for section in sections:
             node = node.setdefault(section, {})
+            if not isinstance(node, dict):
+                raise InputError(f"--set gives '{section}' a value and '{key}' as well; keep one")
         node[name] = _parse(value, f"--set {key}")
     return conf
 
@@ -210,6 +219,14 @@ def _check_across(conf):
     if "margin" in conf["loss"]:
         raise InputError("loss.margin: the margin follows the section 'margin'; set margin.initial, margin.final and the "
                          "epochs between which it grows (a constant one: start_epoch = end_epoch = 0)")
+    if conf["schedule"]["name"] == "exponential" and conf["schedule"]["final_lr"] == 0:
+        raise InputError("schedule.final_lr is 0, which an exponential schedule reaches at its second step; give a small "
+                         "positive one, or schedule.name=cosine")
+    if conf["optimizer"]["name"] == "sgd" and conf["optimizer"]["nesterov"] and conf["optimizer"]["momentum"] == 0:
+        raise InputError("optimizer.nesterov needs a momentum: set optimizer.nesterov=false with optimizer.momentum=0")
+    if conf["schedule"]["warmup_epochs"] > conf["train"]["num_epochs"]:
+        raise InputError(f"schedule.warmup_epochs ({conf['schedule']['warmup_epochs']:g}) lies beyond train.num_epochs "
+                         f"({conf['train']['num_epochs']}): the learning rate would never be reached")
     if conf["margin"]["end_epoch"] < conf["margin"]["start_epoch"]:
         raise InputError("margin.end_epoch lies before margin.start_epoch")
     if conf["data"]["input"] == "feats" and (conf["augment"]["speeds"] or conf["augment"]["prob"] > 0):

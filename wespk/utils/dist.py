@@ -1,9 +1,12 @@
 """Distributed training, reduced to what the trainer asks; every function also works in a single process."""
 
 import os
+import sys
 
 import torch
 import torch.distributed as dist
+
+_control = None  # a group for messages between the processes' hosts, which no GPU has to wait for
 
 
 def init(device_type):
@@ -11,17 +14,29 @@ def init(device_type):
 
     nccl on cuda, gloo elsewhere. Returns (rank, world size, local rank).
     """
+    global _control
     world = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
+        _control = dist.new_group(backend="gloo")
     return rank(), world_size(), local
 
 
 def shutdown():
-    """Leave the process group, if there is one."""
+    """Leave the process group, if there is one. For a good end only: see ``abandon``."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def abandon(error):
+    """End this process at once after ``error``, if it has others beside it; they are then ended by the launcher.
+
+    Leaving the group in good order would wait for processes that wait for this one.
+    """
+    if world_size() > 1:
+        print(f"rank {rank()}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
 
 
 def rank():
@@ -52,10 +67,26 @@ def sum_over_ranks(tensor):
     return tensor
 
 
-def any_rank(flag, device="cpu"):
-    """True on every process if ``flag`` is true on at least one."""
+def any_rank(flag):
+    """True on every process if ``flag`` is true on at least one. Asked on the hosts: no GPU waits for it."""
     if not dist.is_initialized():
         return bool(flag)
-    value = torch.tensor([float(bool(flag))], device=device)
-    dist.all_reduce(value, op=dist.ReduceOp.MAX)
+    value = torch.tensor([float(bool(flag))])
+    dist.all_reduce(value, op=dist.ReduceOp.MAX, group=_control)
     return bool(value.item())
+
+
+def from_main(value):
+    """The main process's ``value`` (anything that pickles), on every process."""
+    if not dist.is_initialized():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0, group=_control)
+    return box[0]
+
+
+def share_buffers(module):
+    """Give every process the main one's buffers, such as batch-norm statistics."""
+    if dist.is_initialized():
+        for buffer in module.buffers():
+            dist.broadcast(buffer, src=0)
