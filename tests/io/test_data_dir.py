@@ -1,15 +1,19 @@
 """A whole data directory has no defect; each of the broken ones has the one that it was given, named by line."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from wespk.io import data_dir_contents
 from wespk.io.ark import ArkWriter
 from wespk.io.data_dir import validate
+from wespk.io.defects import scan_table
 from wespk.io.tables import spk2utt_of, write_table
+from wespk.utils.log import get_logger
 
 RATE = 16000
 _IDS = ["id1-s-1", "id1-s-2", "id2-s-1", "id2-t-1"]
@@ -344,3 +348,17 @@ def test_many_threads_report_in_the_order_of_the_table(data):
     for name in _IDS:
         (data.parent / f"{name}.wav").unlink()
     assert [defect.item for defect in validate(data, jobs=4) if "no such file" in defect.message] == _IDS
+
+
+def test_a_large_set_is_looked_at_in_blocks_and_the_log_says_how_far_it_is(tmp_path, monkeypatch):
+    count, futures, said = 3000, [], []
+    write_table(tmp_path / "wav.scp", {f"id1-{n:05d}": f"{n}.wav" for n in range(count)})
+    submit = ThreadPoolExecutor.submit
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", lambda *words: futures.append(words) or submit(*words))
+    monkeypatch.setattr(data_dir_contents, "_look", lambda spec: (RATE, RATE, spec, None))
+    monkeypatch.setattr(data_dir_contents, "_REPORT", 1000)
+    monkeypatch.setattr(get_logger(), "info", lambda text, *words: said.append(text % words))
+    defects = []
+    data_dir_contents.check_audio_files(scan_table(tmp_path / "wav.scp", defects), RATE, {}, {}, 2, defects)
+    assert not defects and len(futures) <= count // 200
+    assert said == [f"{tmp_path}/wav.scp: looked at {n} of 3000 recordings" for n in (1000, 2000, 3000)]

@@ -9,7 +9,10 @@ from wespk.io.ark_format import Malformed, map_file, parse_header, split_spec
 from wespk.io.audio import read_audio
 from wespk.io.pipes import is_pipe
 from wespk.utils.errors import InputError
+from wespk.utils.log import get_logger
 
+_BLOCK = 256  # recordings handed to a thread at once, fewer of a small set
+_REPORT = 100_000  # recordings between two lines of the log
 _SLACK = 0.2  # seconds by which utt2dur or a segment may miss the decoded length: AAC headers are off by that much
 
 
@@ -19,16 +22,29 @@ def check_audio_files(wav_scp, sample_rate, durations, spans, jobs, defects):
     durations: dict id -> seconds from utt2dur; spans: dict recording -> (end of its last segment, the utterance).
     """
     paths, contents = {}, {}
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
-        for key, (length, rate, digest, error) in zip(wav_scp, pool.map(_look, map(wav_scp.value, wav_scp))):
-            found = _faults(length, rate, error, sample_rate, durations.get(key), spans.get(key))
-            path_before = paths.setdefault(wav_scp.value(key), key)
-            same_before = contents.setdefault(digest, key) if digest else key
-            if path_before != key:
-                found.append((f"has the same recording as '{path_before}'", "give each id its own recording"))
-            elif same_before != key:
-                found.append((f"has the same samples as '{same_before}'", "drop one of the two copies"))
-            defects.extend(wav_scp.defect(key, message, fix) for message, fix in found)
+    for done, (key, (length, rate, digest, error)) in enumerate(_look_at_all(wav_scp, jobs), start=1):
+        found = _faults(length, rate, error, sample_rate, durations.get(key), spans.get(key))
+        path_before = paths.setdefault(wav_scp.value(key), key)
+        same_before = contents.setdefault(digest, key) if digest else key
+        if path_before != key:
+            found.append((f"has the same recording as '{path_before}'", "give each id its own recording"))
+        elif same_before != key:
+            found.append((f"has the same samples as '{same_before}'", "drop one of the two copies"))
+        defects.extend(wav_scp.defect(key, message, fix) for message, fix in found)
+        if done % _REPORT == 0:
+            get_logger().info("%s: looked at %d of %d recordings", wav_scp.path, done, len(wav_scp))
+
+
+def _look_at_all(wav_scp, jobs):
+    """(id, what ``_look`` finds) of every recording, in order, by ``jobs`` threads, in blocks: a million futures cost
+    gigabytes."""
+    jobs, keys = max(1, jobs), list(wav_scp)
+    size = min(_BLOCK, -(-len(keys) // (4 * jobs)) or 1)  # of a small set, too, each thread has a share
+    blocks = [keys[i : i + size] for i in range(0, len(keys), size)]
+    with ThreadPoolExecutor(jobs) as pool:
+        looks = pool.map(lambda block: [_look(wav_scp.value(key)) for key in block], blocks)
+        for block, found in zip(blocks, looks, strict=True):
+            yield from zip(block, found, strict=True)
 
 
 def _look(spec):
