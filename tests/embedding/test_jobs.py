@@ -13,6 +13,7 @@ from wespk.embedding.jobs import extract_job, merge
 from wespk.embedding.loading import load_network
 from wespk.embedding.sources import FeatureArks, open_source
 from wespk.io.ark import ArkWriter, read_array, read_scp, read_vectors
+from wespk.io.frames import FrameReader
 from wespk.io.tables import read_table, write_table
 from wespk.utils.errors import InputError
 
@@ -163,6 +164,29 @@ def test_features_made_with_other_options_than_the_models_are_refused(experiment
     open_source(data, network, "feats")
     write_stamp(data, network.config["features"] | {"window": "hamming", "low_freq": 64.0, "compress": 0})
     with pytest.raises(InputError, match=r"low_freq 64.0 \(now 20.0\), window hamming \(now povey\); run stage 2 with"):
+        open_source(data, network, "feats")
+
+
+def test_with_utt2num_frames_no_header_is_read_but_those_of_the_share(experiment, data, monkeypatch):
+    network = load_network(experiment)
+    counted = open_source(data, network, "feats").num_frames
+    write_table(data / "utt2num_frames", {key: len(read_array(spec)) for key, spec in read_scp(data / "feats.scp").items()})
+    read, header = [], FrameReader._header
+    monkeypatch.setattr(FrameReader, "_header", lambda self, index: read.append(index) or header(self, index))
+    source = open_source(data, network, "feats")
+    source.read(5)
+    assert source.num_frames.tolist() == counted.tolist() and set(read) <= {0, 5}
+
+
+def test_a_wrong_or_missing_number_of_frames_is_named(experiment, data):
+    network, keys = load_network(experiment), sorted(read_table(data / "utt2spk"))
+    frames = {key: len(read_array(spec)) for key, spec in read_scp(data / "feats.scp").items()}
+    write_table(data / "utt2num_frames", frames | {keys[3]: 7})
+    with pytest.raises(InputError, match=f"'{keys[3]}' in .*not 7 frames"):
+        open_source(data, network, "feats").read(3)
+    del frames[keys[3]]
+    write_table(data / "utt2num_frames", frames)
+    with pytest.raises(InputError, match=f"utt2num_frames: utterance {keys[3]} is not there; repeat stage 2"):
         open_source(data, network, "feats")
 
 

@@ -69,7 +69,10 @@ class FeatureArks:
         path = data / "feats.scp"
         specs = _lookup(read_scp(path), path, self.keys, "compute its features (stage 2)")
         check_stamp(data, conf)
-        self._feats, self._lock = FrameReader(specs, self.keys), threading.Lock()
+        path, frames = data / "utt2num_frames", None
+        if path.is_file():  # else every header of the folder is read, by every job
+            frames = _lookup(read_numbers(path), path, self.keys, "repeat stage 2")
+        self._feats, self._lock = FrameReader(specs, self.keys, frames), threading.Lock()
         self.num_frames = self._feats.num_frames
         self._vad = None
         if conf["vad"]:
