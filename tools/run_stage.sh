@@ -85,10 +85,16 @@ need() { # stop unless file $2 is there, which stage $1 makes
   fi
 }
 
-build_on() { # stop if stage $1 is unfinished, or was not done with the options "name=value" that follow
-  local reason flags=() option
-  for option in "${@:2}"; do
-    flags+=(--option "$option")
+# Stop if stage $1 is unfinished or out of date. The words that follow are options "name=value" that it must have been
+# done with and, beginning with /, files that its last run must have left as they are now.
+build_on() {
+  local reason flags=() word
+  for word in "${@:2}"; do
+    if [[ $word == /* ]]; then
+      flags+=(--input "$word")
+    else
+      flags+=(--option "$word")
+    fi
   done
   if ! reason=$(account "$1" ready "${flags[@]}"); then
     die "stage $current builds on stage $1, which is out of date ($reason): run --stage $1 first"

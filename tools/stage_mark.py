@@ -4,12 +4,13 @@
     stage_mark.py check MARK [--option NAME=VALUE ...] [--input PATH ...]   exit 0: current; 1: not, and prints why
     stage_mark.py begin MARK [--option NAME=VALUE ...] [--input PATH ...]   note the start; MARK disappears
     stage_mark.py done  MARK [--output PATH ...]                            note the end; MARK appears
-    stage_mark.py ready MARK [--option NAME=VALUE ...]                      exit 0: a later stage may build on it
+    stage_mark.py ready MARK [--option NAME=VALUE ...] [--input PATH ...]   exit 0: a later stage may build on it
 
 MARK is a JSON file with the options of a stage and fingerprints of its inputs and outputs. A file of up to 1 MiB counts
 by its content, a longer one by its size and time of change, and a folder by what lies in it, down to two levels (names,
 sizes and times). ``ready`` looks at the options given, at the inputs that are still there, and at whether the stage was
-begun and not finished; it prints why if not. Where there is no mark at all (files brought along) it is content.
+begun and not finished; its --input are the files that the later stage is about to read, which must be as the stage's
+last run left them. It prints why if not. Where there is no mark at all (files brought along) it is content.
 """
 
 import hashlib
@@ -117,14 +118,18 @@ def why_not_current(mark, options, inputs):
     return first(reasons)
 
 
-def why_not_ready(mark, options):
-    """Why a later stage must not build on this one, or an empty text."""
+def why_not_ready(mark, options, consumed):
+    """Why a later stage with these options must not read the files ``consumed`` of this one, or an empty text."""
     record = read(mark)
     if record is None:
         return "was stopped before its end" if begun(mark).exists() else ""
     known = {name: record["options"].get(name, "") for name in options}
     still_there = {path: f for path, f in record["inputs"].items() if os.path.exists(path)}
-    return first([*changed_options(known, options), *changed_files(still_there, "its input")])
+    outputs = record.get("outputs", {})
+    reasons = [*changed_options(known, options), *changed_files(still_there, "its input")]
+    reasons += [f"{path} is not of its last run" for path in consumed if path not in outputs]
+    reasons += changed_files({path: outputs[path] for path in consumed if path in outputs}, "its output")
+    return first(reasons)
 
 
 def begin(mark, options, inputs):
@@ -171,7 +176,7 @@ def main():
     elif command == "done":
         done(mark, outputs)
     else:
-        reason = why_not_current(mark, options, inputs) if command == "check" else why_not_ready(mark, options)
+        reason = why_not_current(mark, options, inputs) if command == "check" else why_not_ready(mark, options, inputs)
         if reason:
             print(reason)
             sys.exit(1)

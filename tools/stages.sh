@@ -132,15 +132,12 @@ trial_lists() { # the trial lists to score, by name
   fi
 }
 
-existing() { # append those of the paths that exist to inputs or outputs ($1)
+existing() { # append those of the paths that exist to the array named $1
+  local -n array=$1
   local path
   for path in "${@:2}"; do
     if [ -e "$path" ]; then
-      if [ "$1" = inputs ]; then
-        inputs+=("$path")
-      else
-        outputs+=("$path")
-      fi
+      array+=("$path")
     fi
   done
 }

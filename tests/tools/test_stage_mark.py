@@ -106,3 +106,12 @@ def test_a_damaged_mark_counts_as_not_done(account):
     account.complete()
     account.mark.write_text(account.mark.read_text()[:40])
     assert account.call("check", *account.facts) == (1, "not done yet")
+
+
+def test_what_a_later_stage_reads_must_be_of_the_last_run(account):
+    assert account.call("ready", "--input", str(account.output)) == (0, "")
+    account.complete()
+    assert account.call("ready", "--input", str(account.output)) == (0, "")
+    assert account.call("ready", "--input", "/else") == (1, "/else is not of its last run")
+    account.output.write_text("older")
+    assert account.call("ready", "--input", str(account.output)) == (1, f"its output {account.output} has changed")

@@ -43,7 +43,11 @@ check_3() {
   else
     feature_options features
   fi
-  build_on 2 "${options[@]}"
+  if [ "$(conf data.input)" = waves ]; then
+    build_on 2 "${options[@]}"
+  else
+    build_on 2 "${options[@]}" "$(training_data)/feats.scp"
+  fi
 }
 
 work_3() {
@@ -84,12 +88,13 @@ plan_4() {
 }
 
 check_4() {
-  local options
+  local options files=()
   need 3 "$(last_checkpoint)"
   need 2 "$data/train/feats.scp"
-  build_on 3
+  build_on 3 "$(last_checkpoint)"
   feature_options features
-  build_on 2 "${options[@]}"
+  existing files "$data"/{train,eval}/feats.scp
+  build_on 2 "${options[@]}" "${files[@]}"
 }
 
 work_4() {

@@ -29,7 +29,15 @@ check_scores() {
   for path in "${inputs[@]}"; do
     need 4 "$path"
   done
-  build_on 4
+  build_on 4 "$exp"/embeddings/{eval,train}/xvector.{scp,ark}
+}
+
+score_files() { # $scores: the files of all lists to be scored, with suffix $1
+  local name
+  scores=()
+  for name in "${names[@]}"; do
+    scores+=("$exp/scores/$name.$1")
+  done
 }
 
 plan_5() {
@@ -72,12 +80,13 @@ plan_6() {
 }
 
 check_6() {
-  local name
+  local name scores
   for name in "${names[@]}"; do
     need 5 "$exp/scores/$name.cosine"
   done
   check_scores
-  build_on 5
+  score_files cosine
+  build_on 5 "${scores[@]}"
 }
 
 work_6() {
@@ -114,16 +123,18 @@ plan_7() {
 }
 
 check_7() {
-  local name
+  local name scores
   for name in "${names[@]}"; do
     need 5 "$exp/scores/$name.cosine"
     if [ "$score_norm" != none ]; then
       need 6 "$exp/scores/$name.cosine.$score_norm"
     fi
   done
-  build_on 5
+  score_files cosine
+  build_on 5 "${scores[@]}"
   if [ "$score_norm" != none ]; then
-    build_on 6 "score_norm=$score_norm" "cohort=$cohort"
+    score_files "cosine.$score_norm"
+    build_on 6 "score_norm=$score_norm" "cohort=$cohort" "${scores[@]}"
   fi
 }
 

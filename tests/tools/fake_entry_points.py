@@ -1,0 +1,78 @@
+"""Stands in for the entry points in tests of tools/stages.sh: writes their files at once, from nothing.
+
+    fake_entry_points.py [-m wespk.bin.NAME | .../tools/submit/local.py] OPTIONS
+
+The words of every call are added to the file that FAKE_LOG names, one line a call. What is written holds the text of
+FAKE_TEXT, so that a test can make a stage come out differently. While a file FAKE_LOG.NAME.wait exists, NAME waits.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+TEXT = os.environ.get("FAKE_TEXT", "")
+
+
+def write(path, text=""):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(f"{text or TEXT}\n")
+
+
+def prepare_corpus(out, **_):
+    for name in ("train", "dev", "eval"):
+        write(f"{out}/{name}/wav.scp", "u wav")
+        write(f"{out}/{name}/utt2spk", "u s")
+    for path in ("musan/noise.scp", "rirs/rirs.scp", "dev/trials/dev", "eval/trials/A", "eval/trials/B"):
+        write(f"{out}/{path}", "u u target")
+
+
+def merge_feats(data, out, **_):
+    write(f"{out}/feats.1.ark")
+    write(f"{data}/feats.scp", "u ark")
+    if data.endswith("/train") and "--copies true" in Path(os.environ["FAKE_LOG"]).read_text():
+        write(f"{data}_aug/feats.scp", "u ark")
+        write(f"{data}_aug/utt2spk", "u s")
+
+
+def train(exp, config="", overlay="", **options):
+    from wespk.utils.config import load
+
+    conf = load(config, overlay, options.get("set", ""))
+    write(f"{exp}/config.yaml", yaml.safe_dump(conf))
+    write(f"{exp}/checkpoints/epoch_{conf['train']['num_epochs']:04d}.pt")
+
+
+def extract_embeddings(out, **_):
+    write(f"{out}/xvector.scp")
+    write(f"{out}/xvector.ark")
+
+
+def score_cosine(out, **_):
+    write(out)
+
+
+def score_norm(out, **_):
+    write(out)
+
+
+def make_report(out_dir, **_):
+    write(f"{out_dir}/RESULTS.md")
+
+
+def main(words):
+    name = words[1].rpartition(".")[2] if words[0] == "-m" else Path(words[0]).stem
+    log = Path(os.environ["FAKE_LOG"])
+    with open(log, "a", encoding="utf-8") as file:
+        print(*words, file=file)
+    while log.with_name(f"{log.name}.{name}.wait").exists():
+        time.sleep(0.02)
+    if words[0] == "-m" and name in globals():
+        flags = [word[2:].replace("-", "_") for word in words[2::2]]
+        globals()[name](**dict(zip(flags, words[3::2], strict=True)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

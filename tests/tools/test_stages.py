@@ -1,0 +1,112 @@
+"""tools/stages.sh: what is done again, what is refused, and what the commands are given; entry points are fakes."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+FAKE = Path(__file__).with_name("fake_entry_points.py")
+# all entry points are fakes except stage_mark.py, conf_lines.py and what the scripts under test do with them
+SCRIPT = f"""
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+python() {{
+  case $1 in
+    -m | */submit/local.py) "$PYTHON" '{FAKE}' "$@" ;;
+    *) "$PYTHON" "$@" ;;
+  esac
+}}
+. '{ROOT}/tools/stages.sh' --recipe "$here" --corpus voxceleb --default-config "$here/conf/plain.yaml" "$@"
+"""
+CONF = """
+train: {num_epochs: 1, average: 1}
+schedule: {warmup_epochs: 0}
+margin: {start_epoch: 0, end_epoch: 1}
+copies: {speeds: [], kinds: []}
+"""
+COPIES = "copies.speeds=[] copies.kinds=[noise]"
+CURRENT = "stage {} is done already and current"
+
+
+class Stages:
+    """A recipe folder of its own, with blanks and the word JOB in its path."""
+
+    def __init__(self, folder):
+        self.folder, self.data, self.exp = folder, folder / "data", folder / "exp" / "plain"
+        (folder / "conf").mkdir(parents=True, exist_ok=True)
+        (folder / "conf" / "plain.yaml").write_text(CONF)
+        (folder / "run.sh").write_text(SCRIPT)
+        (folder / "vox").mkdir(exist_ok=True)
+        self.log = folder / "log"
+        self.env = {**os.environ, "PYTHON": sys.executable, "FAKE_LOG": str(self.log)}
+
+    def line(self, *words):
+        return ["bash", str(self.folder / "run.sh"), "--gpus", "0", "--nj", "1", *map(str, words)]
+
+    def run(self, *words, text="a", check=True):
+        """(exit status, lines without the time, errors); the calls of this run alone are in ``log``."""
+        self.log.unlink(missing_ok=True)
+        env = {**self.env, "FAKE_TEXT": text}
+        done = subprocess.run(self.line(*words), capture_output=True, text=True, env=env, cwd="/", check=False)
+        assert done.returncode == 0 or not check, done.stderr
+        return done.returncode, [line.partition(" ")[2] for line in done.stdout.splitlines()], done.stderr
+
+    def only(self, number, *words, **options):
+        return self.run("--stage", number, "--stop-stage", number, *words, **options)
+
+    def calls(self):
+        return self.log.read_text() if self.log.exists() else ""
+
+
+@pytest.fixture
+def stages(tmp_path):
+    return Stages(tmp_path / "a JOB")
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The folder of a recipe after stage 6, and a copy of it."""
+    folder = tmp_path_factory.mktemp("kept") / "a JOB"
+    Stages(folder).run("--stop-stage", 6)
+    shutil.copytree(folder, folder.with_name("copy"))
+    return folder
+
+
+@pytest.fixture
+def scored(kept):
+    shutil.rmtree(kept)
+    shutil.copytree(kept.with_name("copy"), kept)
+    return Stages(kept)
+
+
+def test_scores_that_the_last_run_of_stage_five_did_not_make_are_refused(scored):
+    (scored.exp / "embeddings" / "eval" / "xvector.scp").unlink()
+    scored.only(4, text="other embeddings")
+    scored.only(5, "--trials", "A")
+    status, _, errors = scored.only(6, check=False)
+    assert status == 1
+    assert f"stage 6 builds on stage 5, which is out of date ({scored.exp}/scores/B.cosine is not of its last" in errors
+    scored.only(5)
+    scored.only(6)
+
+
+def test_normalised_scores_of_two_makes_are_not_mixed(scored):
+    scored.only(6, "--top-n", 100, "--trials", "A")
+    status, _, errors = scored.only(7, "--top-n", 100, check=False)
+    assert status == 1 and f"{scored.exp}/scores/B.cosine.asnorm is not of its last run" in errors
+    assert "run --stage 6 first" in errors
+
+
+@pytest.mark.parametrize("later, path, earlier", [(5, "embeddings/eval/xvector.ark", 4), (6, "scores/A.cosine", 5),
+                                                  (7, "scores/B.cosine.asnorm", 6), (4, "checkpoints/epoch_0001.pt", 3)])
+def test_a_file_changed_since_its_stage_is_refused(scored, later, path, earlier):
+    (scored.exp / path).write_text("someone else's\n")
+    status, _, errors = scored.only(later, check=False)
+    assert status == 1
+    assert f"stage {later} builds on stage {earlier}, which is out of date" in errors
+    assert f"{scored.exp}/{path} has changed" in errors and f"run --stage {earlier} first" in errors
