@@ -1,6 +1,7 @@
 """Arks: read back by us and by tools we did not write, written by them and read by us; misuse is named."""
 
 import os
+import tracemalloc
 
 import kaldi_native_io
 import kaldiio
@@ -175,6 +176,7 @@ def test_parts_are_merged_sorted_and_counted(tmp_path):
     ({"b": "y:1"}, ["a", "b"], "2: 'b' is also in .*1"),
     ({"c": "y:1"}, ["a", "b", "c", "d", "e"], "out: 'd' is missing .*2 such"),
     ({"c": "y:1"}, ["a", "b"], "out: 'c' was not asked for"),
+    ({"b": "y:1"}, ["a"], "2: 'b' is also in .*1"),
 ])
 def test_parts_that_do_not_add_up_are_named_and_not_merged(tmp_path, second, expected, message):
     write_table(tmp_path / "1", {"a": "x:1", "b": "x:2"})
@@ -182,6 +184,20 @@ def test_parts_that_do_not_add_up_are_named_and_not_merged(tmp_path, second, exp
     with pytest.raises(InputError, match=message):
         merge_scp([tmp_path / "1", tmp_path / "2"], tmp_path / "out", expected)
     assert not (tmp_path / "out").exists()
+
+
+def test_merging_takes_little_memory_beside_the_keys_it_is_given(tmp_path):
+    keys = [f"id10001-x6uYqmx31kE-{number:06d}-noise" for number in range(20000)]
+    for part in range(20):
+        values = {key: f"/some/where/data/train/feats/copies.{part}.ark:123456789" for key in keys[part::20]}
+        write_table(tmp_path / str(part), values)
+    tracemalloc.start()
+    try:
+        merge_scp([tmp_path / str(part) for part in range(20)], tmp_path / "out", keys)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak / len(keys) < 230  # bytes; a second dict, or a set of the keys, adds fifty or more
 
 
 def test_a_part_that_was_never_written_is_named(tmp_path):

@@ -1,6 +1,7 @@
 """Stage 2, after the jobs: what they wrote, joined into the tables of the data folder."""
 
 import json
+import sys
 from pathlib import Path
 
 from wespk.corpora.features import clear_jobs
@@ -48,18 +49,26 @@ def merge_jobs(data_dir, out_dir, num_jobs):
     if marks[0]["copies"]:
         whole = dict(utt2spk)
         for job in jobs:
-            whole |= read_table(out_dir / f"copies_utt2spk.{job}")
-        spk2utt = spk2utt_of(whole)
-        write_table(aug_dir / "utt2spk", whole)
-        write_table(aug_dir / "spk2utt", {speaker: " ".join(names) for speaker, names in spk2utt.items()})
+            whole.update((name, sys.intern(who)) for name, who in read_table(out_dir / f"copies_utt2spk.{job}").items())
+        speakers = _write_speakers(aug_dir, whole)
         _merge_set(aug_dir, features, parts["feats"] + parts["copies"], parts["vad"] + parts["copies_vad"],
                    frames + [out_dir / f"copies_utt2num_frames.{job}" for job in jobs], whole)
-        report.append(f"{aug_dir}: {len(whole)} utterances of {len(spk2utt)} speakers, copies included")
+        report.append(f"{aug_dir}: {len(whole)} utterances of {speakers} speakers, copies included")
     else:
         for name in _SET:  # copies of an earlier run: their arks are gone
             (aug_dir / name).unlink(missing_ok=True)
     clear_jobs(out_dir, lambda number: number > num_jobs)
     return report
+
+
+def _write_speakers(folder, utt2spk):
+    """Write FOLDER/{utt2spk,spk2utt}; returns the number of speakers."""
+    spk2utt = spk2utt_of(utt2spk)
+    write_table(folder / "utt2spk", utt2spk)
+    for speaker, names in spk2utt.items():  # in place: the lists are of the size of the text
+        spk2utt[speaker] = " ".join(names)
+    write_table(folder / "spk2utt", spk2utt)
+    return len(spk2utt)
 
 
 def _merge_set(folder, features, feats, vad, frames, utt2spk):

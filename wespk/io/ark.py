@@ -171,16 +171,20 @@ def merge_scp(parts, out, expected_keys):
     """Merge the scp (or other table) files of parallel jobs into one sorted table; returns its number of lines.
 
     Raises ``InputError`` naming the first key that two parts hold, that is missing, or that nobody asked for; ``out``
-    is then left as it was.
+    is then left as it was. Beside ``expected_keys`` it holds one dict of the values: some hundred bytes a key.
     """
-    merged, origin = {}, {}
+    parts, extra = list(parts), set()
+    merged = dict.fromkeys(expected_keys)  # the very keys of the caller, not a second copy of each
     for part in parts:
         for key, value in read_table(part).items():
+            if key in extra or merged.get(key) is not None:
+                first = next(earlier for earlier in parts if key in read_table(earlier))
+                raise InputError(f"{part}: '{key}' is also in {first}; two jobs did it, rerun the stage")
             if key in merged:
-                raise InputError(f"{part}: '{key}' is also in {origin[key]}; two jobs did it, rerun the stage")
-            merged[key], origin[key] = value, part
-    expected = set(expected_keys)
-    missing, extra = expected - merged.keys(), merged.keys() - expected
+                merged[key] = value
+            else:
+                extra.add(key)
+    missing = [key for key, value in merged.items() if value is None]
     for keys, what in ((missing, "is missing from"), (extra, "was not asked for, but is in")):
         if keys:
             raise InputError(
