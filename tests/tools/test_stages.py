@@ -110,3 +110,14 @@ def test_a_file_changed_since_its_stage_is_refused(scored, later, path, earlier)
     assert status == 1
     assert f"stage {later} builds on stage {earlier}, which is out of date" in errors
     assert f"{scored.exp}/{path} has changed" in errors and f"run --stage {earlier} first" in errors
+
+
+def test_metrics_of_another_top_n_than_the_scores_have_are_refused(scored):
+    status, _, errors = scored.only(7, "--top-n", 100, check=False)
+    assert status == 1 and "(option top_n was '300', is '100'): run --stage 6 first" in errors
+    scored.only(7)
+
+
+def test_top_n_means_nothing_to_other_norms(scored):
+    scored.only(6, "--score-norm", "snorm", "--top-n", 100)
+    scored.only(7, "--score-norm", "snorm", "--top-n", 200)

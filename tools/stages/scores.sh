@@ -64,13 +64,18 @@ work_5() {
   done
 }
 
-plan_6() {
-  local name
-  title="score normalisation" reads="$exp/scores/LIST.cosine" writes="$exp/scores/LIST.cosine.$score_norm"
-  options=("score_norm=$score_norm" "cohort=$cohort") outputs=()
+norm_options() { # $options: what decides the normalised scores
+  options=("score_norm=$score_norm" "cohort=$cohort")
   if [ "$score_norm" = asnorm ]; then
     options+=("top_n=$top_n")
   fi
+}
+
+plan_6() {
+  local name
+  title="score normalisation" reads="$exp/scores/LIST.cosine" writes="$exp/scores/LIST.cosine.$score_norm"
+  outputs=()
+  norm_options
   plan_scores
   inputs+=("$data/train/utt2spk")
   for name in "${names[@]}"; do
@@ -123,7 +128,7 @@ plan_7() {
 }
 
 check_7() {
-  local name scores
+  local name scores options
   for name in "${names[@]}"; do
     need 5 "$exp/scores/$name.cosine"
     if [ "$score_norm" != none ]; then
@@ -134,7 +139,8 @@ check_7() {
   build_on 5 "${scores[@]}"
   if [ "$score_norm" != none ]; then
     score_files "cosine.$score_norm"
-    build_on 6 "score_norm=$score_norm" "cohort=$cohort" "${scores[@]}"
+    norm_options
+    build_on 6 "${options[@]}" "${scores[@]}"
   fi
 }
 
