@@ -1,5 +1,6 @@
 """The command-line helper: what fire would guess, accept or ignore is refused before any work is done."""
 
+import signal
 import subprocess
 import sys
 import textwrap
@@ -95,3 +96,45 @@ def test_exit_status_and_message_of_a_whole_command(tmp_path, body, words, statu
     assert (tmp_path / "done").exists() == (status == 0)
     if says != "Traceback":
         assert "Traceback" not in run.stderr
+
+
+STOPPABLE = """
+    import time
+    from wespk.io.atomic import open_atomic
+    from wespk.utils.cli import main
+    def prog():
+        '''P.'''
+        with open_atomic("out") as file:
+            print("writing", flush=True)
+            time.sleep(60)
+    main(prog)
+"""
+
+
+def test_sigterm_ends_a_command_with_143_and_takes_its_unfinished_files_along(tmp_path):
+    (tmp_path / "prog.py").write_text(textwrap.dedent(STOPPABLE))
+    with subprocess.Popen([sys.executable, "prog.py"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True) as run:
+        assert run.stdout.readline() == "writing\n"
+        run.send_signal(signal.SIGTERM)
+        said = run.communicate(timeout=60)[1]
+    assert run.returncode == 143 and said == "stopped by SIGTERM\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["prog.py"]
+
+
+def test_handlers_are_put_back_and_an_ignored_sigterm_stays_ignored():
+    found = []
+
+    def prog():
+        """P."""
+        found.append(signal.getsignal(signal.SIGTERM))
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        for handler in (signal.SIG_DFL, signal.SIG_IGN):
+            signal.signal(signal.SIGTERM, handler)
+            cli.main(prog, [])
+            assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert callable(found[0]) and found[1] is signal.SIG_IGN

@@ -6,14 +6,19 @@ command before it does anything; ``--help`` prints the docstring's ``Args:`` wit
 """
 
 import inspect
+import os
+import signal
 import sys
+import threading
 import typing
+from contextlib import contextmanager
 
 from wespk.utils.errors import InputError
 from wespk.utils.registry import nearest
 
 USAGE_ERROR = 2
 INPUT_ERROR = 1
+STOPPED = 143  # 128 + SIGTERM, as shells count
 _TRUE = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -105,10 +110,32 @@ def parse(function, words, program):
     return {name.replace("-", "_"): _convert(name, text, hints.get(name, str)) for name, text in bound.items()}
 
 
+@contextmanager
+def _ending_on_sigterm():
+    """Let SIGTERM end the block by ``SystemExit``, so that unfinished files are removed on the way out.
+
+    Without it the system ends the process on the spot. A handler that somebody set, or a SIGTERM that is ignored, stays.
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def stop(number, _):
+        signal.signal(number, signal.SIG_IGN)  # a second one must not cut the clearing up short
+        os.write(2, b"stopped by SIGTERM\n")
+        raise SystemExit(STOPPED)
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def main(function, words=None):
     """Run ``function`` as a command: parse, call, and turn bad input into one line on stderr and a non-zero exit.
 
-    Exit status: 0 done; 2 the command line is wrong; 1 the input is bad or the work failed.
+    Exit status: 0 done; 2 the command line is wrong; 1 the input is bad or the work failed; 143 stopped by SIGTERM.
     """
     words = sys.argv[1:] if words is None else list(words)
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
@@ -119,7 +146,8 @@ def main(function, words=None):
         print(f"{program}: error: {error}", file=sys.stderr)
         raise SystemExit(USAGE_ERROR) from None
     try:
-        function(**options)
+        with _ending_on_sigterm():
+            function(**options)
     except InputError as error:
         print(f"{program}: error: {error}", file=sys.stderr)
         raise SystemExit(INPUT_ERROR) from None
