@@ -7,7 +7,7 @@
 #     inputs outputs          arrays of files and folders
 #
 # check_N, which stops unless what it needs is there, and work_N, the commands. The accounts are kept by stage_mark.py
-# in DATA/.stages and EXP/.stages.
+# in DATA/.stages and EXP/.stages, where the locks are too.
 
 die() {
   printf '%s: error: %s\n' "$(basename "$0")" "$1" >&2
@@ -101,6 +101,45 @@ build_on() {
   fi
 }
 
+# Two runs that write to one folder would spoil each other's files, so a stage that has work to do locks the folder that
+# it writes to for itself, and the data that it reads against those who would write it; a stage that is current locks
+# nothing. The locks are held until the end. Commands inherit them on purpose: should this script be killed alone, the
+# training that it leaves behind still keeps others out of its folder.
+declare -A lock_fds=()
+lock() { # exclusive|shared, folder
+  local file=$2/.stages/lock fd status=0
+  if ! command -v flock >/dev/null; then
+    say "flock is not installed, so nothing keeps a second run out of $2" >&2
+    return
+  fi
+  if [ -z "${lock_fds[$2]-}" ]; then
+    mkdir -p "$2/.stages" 2>/dev/null || true
+    if [ "$1" = exclusive ]; then
+      exec {fd}>>"$file"
+    elif (: >>"$file") 2>/dev/null || [ -r "$file" ]; then
+      exec {fd}<"$file"
+    else
+      return # a folder where we may not write, and where nobody has ever locked anything
+    fi
+    lock_fds[$2]=$fd
+  fi
+  flock --nonblock "--$1" "${lock_fds[$2]}" || status=$?
+  if [ "$status" -eq 1 ]; then
+    die "another run is at work in $2: wait for its end, or give this one a folder of its own (--exp, --data)"
+  elif [ "$status" -ne 0 ]; then
+    say "flock cannot lock $file, so nothing keeps a second run out of $2" >&2
+  fi
+}
+
+lock_folders() { # for stage $1
+  if [ "$1" -le 2 ]; then
+    lock exclusive "$data"
+  else
+    lock exclusive "$exp"
+    lock shared "$data"
+  fi
+}
+
 finish() { # mark stage $1 done, with the outputs that are there now
   local flags=() path
   "plan_$1"
@@ -125,6 +164,7 @@ run_stage() { # number
   if reason=$(account "$1" check "${flags[@]}"); then
     say "stage $1 is done already and current"
   else
+    lock_folders "$1"
     say "stage $1 runs: $reason"
     account "$1" begin "${flags[@]}"
     "work_$1"

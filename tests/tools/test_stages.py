@@ -1,9 +1,11 @@
 """tools/stages.sh: what is done again, what is refused, and what the commands are given; entry points are fakes."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,9 @@ python() {{
     *) "$PYTHON" "$@" ;;
   esac
 }}
+if [ -n "${{NO_FLOCK-}}" ]; then
+  command() {{ [ "$*" != "-v flock" ] && builtin command "$@"; }}
+fi
 . '{ROOT}/tools/stages.sh' --recipe "$here" --corpus voxceleb --default-config "$here/conf/plain.yaml" "$@"
 """
 CONF = """
@@ -58,6 +63,24 @@ class Stages:
 
     def only(self, number, *words, **options):
         return self.run("--stage", number, "--stop-stage", number, *words, **options)
+
+    @contextlib.contextmanager
+    def waiting_in(self, name, *words):
+        """A run that is held up in the entry point ``name``; ended afterwards."""
+        self.log.unlink(missing_ok=True)
+        wait = self.folder / f"log.{name}.wait"
+        wait.touch()
+        null = subprocess.DEVNULL
+        process = subprocess.Popen(self.line(*words), env=self.env, stdout=null, stderr=null, cwd="/")
+        try:
+            for _ in range(2400):
+                if f"wespk.bin.{name}" in self.calls():
+                    break
+                time.sleep(0.025)
+            yield process
+        finally:
+            wait.unlink()
+            process.wait(timeout=60)
 
     def calls(self):
         return self.log.read_text() if self.log.exists() else ""
@@ -121,3 +144,31 @@ def test_metrics_of_another_top_n_than_the_scores_have_are_refused(scored):
 def test_top_n_means_nothing_to_other_norms(scored):
     scored.only(6, "--score-norm", "snorm", "--top-n", 100)
     scored.only(7, "--score-norm", "snorm", "--top-n", 200)
+
+
+def test_a_second_run_in_the_folders_of_another_is_refused(scored):
+    with scored.waiting_in("train", "--stage", 3, "--seed", 7, "--exp", scored.folder / "new"):
+        status, _, errors = scored.run("--seed", 7, "--exp", scored.folder / "new", check=False)
+        assert status == 1 and f"another run is at work in {scored.folder}/new:" in errors
+        status, _, errors = scored.only(2, "--set", "features.num_mel_bins=40", check=False)
+        assert status == 1 and f"another run is at work in {scored.data}:" in errors
+        _, said, _ = scored.run()  # another experiment on the same data, whose stages 1 to 6 are done
+        assert [line for line in said if " runs: " in line] == ["stage 7 runs: not done yet"]
+
+
+def test_what_a_killed_run_leaves_behind_keeps_its_folder(scored):
+    words = ("--stage", 3, "--stop-stage", 3, "--seed", 7, "--exp", scored.folder / "new")
+    with scored.waiting_in("train", *words) as process:
+        process.kill()
+        process.wait()
+        status, _, errors = scored.run(*words, check=False)
+        assert status == 1 and f"another run is at work in {scored.folder}/new:" in errors
+    deadline = time.monotonic() + 60
+    while scored.run(*words, check=False)[0] and time.monotonic() < deadline:
+        time.sleep(0.1)
+    scored.run(*words)
+
+
+def test_without_flock_the_work_is_done_with_a_warning(scored):
+    scored.env["NO_FLOCK"] = "yes"
+    assert f"flock is not installed, so nothing keeps a second run out of {scored.exp}" in scored.only(7)[2]
