@@ -6,9 +6,9 @@
     stage_mark.py done  MARK [--output PATH ...]                            note the end; MARK appears
     stage_mark.py ready MARK [--option NAME=VALUE ...] [--input PATH ...]   exit 0: a later stage may build on it
 
-MARK is a JSON file with the options of a stage and fingerprints of its inputs and outputs. A file of up to 1 MiB counts
-by its content, a longer one by its size and time of change, and a folder by what lies in it, down to two levels (names,
-sizes and times). ``ready`` looks at the options given, at the inputs that are still there, and at whether the stage was
+MARK is a JSON file with the options of a stage and fingerprints of its inputs and outputs. A file counts by
+its content, but an ark or checkpoint above 1 MiB by its size and time of change, and a folder by what lies in it, down
+to two levels (names, sizes and times). ``ready`` looks at the options given, at the inputs that are still there, and at whether the stage was
 begun and not finished; its --input are the files that the later stage is about to read, which must be as the stage's
 last run left them. It prints why if not. Where there is no mark at all (files brought along) it is content.
 """
@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 
 SMALL_BYTES = 2**20
+BINARIES = (".ark", ".pt")  # too big to read every time
 ABSENT = "absent"
 
 
@@ -49,9 +50,13 @@ def fingerprint(path):
     if os.path.isdir(path):
         lines = "\n".join(folder_entries(path, 2))
         return "folder " + hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
-    if stat.st_size <= SMALL_BYTES:
-        return "content " + hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return f"size {stat.st_size} changed {stat.st_mtime_ns}"
+    if stat.st_size > SMALL_BYTES and str(path).endswith(BINARIES):
+        return f"size {stat.st_size} changed {stat.st_mtime_ns}"
+    content = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(SMALL_BYTES):
+            content.update(block)
+    return "content " + content.hexdigest()
 
 
 def read(path):

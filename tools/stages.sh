@@ -84,11 +84,10 @@ for file in "$stages_root"/tools/stages/*.sh; do
 done
 
 # --- small tools ----------------------------------------------------------------------------------------------------
-absolute() { # the absolute form of a path; nothing for nothing
-  case $1 in
-    '' | /*) printf '%s' "$1" ;;
-    *) printf '%s/%s' "$PWD" "$1" ;;
-  esac
+absolute() { # the one absolute form of a path (links stay as they are); nothing for nothing
+  if [ -n "$1" ]; then
+    realpath -sm -- "$1"
+  fi
 }
 
 count() { # the lines of a file
@@ -172,7 +171,7 @@ check_options() {
 
 name_folders() { # absolute paths, and the experiment's folder
   local name
-  for name in config overlay exp data voxceleb1 voxceleb2 musan rirs lists expected; do
+  for name in recipe config overlay exp data voxceleb1 voxceleb2 musan rirs lists expected; do
     printf -v "$name" '%s' "$(absolute "${!name}")"
   done
   for name in config overlay expected; do

@@ -68,13 +68,24 @@ def test_a_lost_or_shortened_output_is_noticed(account):
     assert account.call("check", *account.facts) == (1, f"output {account.output} has gone")
 
 
-def test_big_files_count_by_size_and_time(account):
-    with open(account.input, "wb") as file:
+def test_big_binaries_count_by_size_and_time(account):
+    ark = account.folder / "feats.ark"
+    with open(ark, "wb") as file:
         file.truncate(2**21)
+    account.facts += ["--input", str(ark)]
     account.complete()
     assert '"size 2097152 changed' in account.mark.read_text()
-    with open(account.input, "r+b") as file:
+    with open(ark, "r+b") as file:
         file.write(b"x")
+    assert account.call("check", *account.facts) == (1, f"input {ark} has changed")
+
+
+def test_a_big_table_written_again_is_the_same_table(account):
+    account.input.write_text("a line\n" * 2**18)
+    account.complete()
+    account.input.write_text("a line\n" * 2**18)
+    assert account.call("check", *account.facts) == (0, "")
+    account.input.write_text("a lime\n" * 2**18)
     assert account.call("check", *account.facts) == (1, f"input {account.input} has changed")
 
 

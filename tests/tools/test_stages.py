@@ -172,3 +172,9 @@ def test_what_a_killed_run_leaves_behind_keeps_its_folder(scored):
 def test_without_flock_the_work_is_done_with_a_warning(scored):
     scored.env["NO_FLOCK"] = "yes"
     assert f"flock is not installed, so nothing keeps a second run out of {scored.exp}" in scored.only(7)[2]
+
+
+def test_two_names_of_one_corpus_folder_are_the_same(stages):
+    stages.only(1, "--voxceleb1", stages.folder / "vox")
+    _, said, _ = stages.only(1, "--voxceleb1", f"{stages.folder}/conf/..//vox/")
+    assert CURRENT.format(1) in said
