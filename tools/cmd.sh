@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Where array jobs run; to be sourced after the options are parsed. The only shell file that knows of schedulers: the
 # word in $cmd (local, slurm, sge) names tools/submit/WORD.py, and "${submit[@]}" is what to put before "[--gpus n]
-# ... JOB=1:N LOG command".
+# ... WESPK_JOB=1:N LOG command" (a word that no user's path holds, as it is replaced wherever it stands).
 
 if [[ ! $cmd =~ ^[a-z]+$ ]] || [ ! -f "$WESPK_ROOT/tools/submit/$cmd.py" ]; then
   printf '%s: error: --cmd %s: there is no tools/submit/%s.py; there is:' "$(basename "$0")" "$cmd" "$cmd" >&2

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -178,3 +179,18 @@ def test_two_names_of_one_corpus_folder_are_the_same(stages):
     stages.only(1, "--voxceleb1", stages.folder / "vox")
     _, said, _ = stages.only(1, "--voxceleb1", f"{stages.folder}/conf/..//vox/")
     assert CURRENT.format(1) in said
+
+
+def test_the_users_paths_reach_the_array_jobs_as_they_are(stages):
+    stages.run("--stop-stage", 2)
+    calls = [line for line in stages.calls().splitlines() if "compute_fbank" in line]
+    assert len(calls) == 3
+    for line in calls:
+        name = re.search(r" (\w+)=1:1 ", line)[1]
+        assert name not in str(stages.folder) and f"fbank.{name}.log" in line and f"--job {name} " in line
+
+
+def test_what_is_done_on_reading_does_not_redo_the_features(stages):
+    stages.run("--stop-stage", 2)
+    assert CURRENT.format(2) in stages.only(2, "--set", "features.cmn=mean_var")[1]
+    assert CURRENT.format(2) not in stages.only(2, "--set", "features.num_mel_bins=40")[1]

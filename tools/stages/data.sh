@@ -71,12 +71,12 @@ has_copies() {
   [ "$(conf copies.speeds)$(conf copies.kinds)" != "[][]" ]
 }
 
-feature_options() { # $options: what of the configuration decides the features of sections $@
+feature_options() { # $options: what of sections $@ decides the stored features (features.cmn is applied on reading)
   local line section
   options=()
   for line in "${conf_lines[@]}"; do
     for section in "$@"; do
-      if [[ $line == "$section".* ]]; then
+      if [[ $line == "$section".* && $line != features.cmn=* ]]; then
         options+=("$line")
       fi
     done
@@ -127,9 +127,9 @@ work_2() {
     jobs=$(count "$data/$name/utt2spk")
     jobs=$((jobs < nj ? jobs : nj))
     log="$data/$name/log/fbank.*.log"
-    run "${submit[@]}" JOB=1:"$jobs" "$data/$name/log/fbank.JOB.log" \
-      python -m wespk.bin.compute_fbank --data "$data/$name" --out "$data/$name/feats" --job JOB --num-jobs "$jobs" \
-      "${words[@]}"
+    run "${submit[@]}" WESPK_JOB=1:"$jobs" "$data/$name/log/fbank.WESPK_JOB.log" \
+      python -m wespk.bin.compute_fbank --data "$data/$name" --out "$data/$name/feats" --job WESPK_JOB \
+      --num-jobs "$jobs" "${words[@]}"
     run python -m wespk.bin.merge_feats --data "$data/$name" --out "$data/$name/feats" --num-jobs "$jobs"
     agree "$data/$name/feats.scp" "$(count "$data/$name/feats.scp")" "$(count "$data/$name/utt2spk")"
   done

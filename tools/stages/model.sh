@@ -114,9 +114,9 @@ work_4() {
       jobs=$((jobs < nj ? jobs : nj))
     fi
     log="$out/log/extract.*.log"
-    run "${submit[@]}" --gpus "$((num_gpus > 0 ? 1 : 0))" JOB=1:"$jobs" "$out/log/extract.JOB.log" \
+    run "${submit[@]}" --gpus "$((num_gpus > 0 ? 1 : 0))" WESPK_JOB=1:"$jobs" "$out/log/extract.WESPK_JOB.log" \
       python -m wespk.bin.extract_embeddings --exp "$exp" --data "$data/$name" --out "$out" \
-      --job JOB --num-jobs "$jobs" "${words[@]}"
+      --job WESPK_JOB --num-jobs "$jobs" "${words[@]}"
     words=()
     if [ "$name" = train ]; then
       words=(--speaker-means true)
