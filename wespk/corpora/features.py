@@ -1,6 +1,6 @@
 """Stage 2, the work of one job: its share of a data folder's audio -> feature arks."""
 
-import json
+import os
 import re
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +12,12 @@ import torch
 from wespk.corpora.copies import CopyMaker
 from wespk.features.front_end import FrontEnd
 from wespk.io.ark import ArkWriter
-from wespk.io.atomic import write_text
+from wespk.io.atomic import final_name
 from wespk.io.audio import read_audio
+from wespk.io.job_marks import digest, read_mark, recording_state, write_mark
 from wespk.io.tables import read_table, write_table
 from wespk.utils.errors import InputError
+from wespk.utils.log import get_logger
 
 _READERS, _AHEAD = 2, 8  # recordings are decoded this many at a time, this far ahead
 # what job J writes: feats.J.ark, feats.J.scp, utt2num_frames.J and so on, last of all job.J.json
@@ -64,6 +66,12 @@ class _Output:
         self.feats = ArkWriter(folder / f"{feats}.{job}.ark", folder / f"{feats}.{job}.scp", compress)
         self.vad = ArkWriter(folder / f"{vad}.{job}.ark", folder / f"{vad}.{job}.scp") if vad else None
         self.frames, self.speakers = {}, {}
+
+    def files(self):
+        """The paths of what the block leaves."""
+        arks = [path for writer in (self.feats, self.vad) if writer for path in (writer.ark_path, writer.scp_path)]
+        tables = ("utt2num_frames", "utt2spk") if self.prefix else ("utt2num_frames",)
+        return arks + [self.folder / f"{self.prefix}{table}.{self.job}" for table in tables]
 
     def __enter__(self):
         self._stack = ExitStack().__enter__()
@@ -144,12 +152,24 @@ class _Worker:
 
 
 def clear_jobs(out_dir, chosen):
-    """Remove what jobs of the numbers ``chosen`` left in earlier runs, their mark first."""
+    """Remove what jobs of the numbers ``chosen`` left in earlier runs, unfinished files included, their mark first."""
     out_dir.mkdir(parents=True, exist_ok=True)
-    found = [(path, _JOB_FILE.fullmatch(path.name)) for path in out_dir.iterdir()]
+    found = [(path, _JOB_FILE.fullmatch(final_name(path.name))) for path in out_dir.iterdir()]
     mine = [path for path, match in found if match and chosen(int(match[1]))]
     for path in sorted(mine, key=lambda path: path.suffix != ".json"):
         path.unlink()
+
+
+def _what_is_asked(conf, out_dir, num_jobs, share, utterances, utt2spk, copies, noise_dirs):
+    """What decides a job's files, for its mark: options, its share of the tables, its recordings, lists of noises."""
+    listed = [os.path.abspath(out_dir)]
+    listed += ((name, utt2spk[name], *utterances[name]) for name in share)
+    listed += map(recording_state, dict.fromkeys(utterances[name][0] for name in share))
+    if copies:
+        for folder in filter(None, noise_dirs):
+            listed += ((path.name, path.read_bytes()) for path in sorted(Path(folder).glob("*.scp")))
+    return {"num_jobs": num_jobs, "features": conf["features"], "copies": copies, "seed": conf["seed"],
+            "share": digest(listed)}
 
 
 def compute_job(data_dir, conf, out_dir, job, num_jobs, musan_dir=None, rirs_dir=None, with_copies=False):
@@ -159,6 +179,10 @@ def compute_job(data_dir, conf, out_dir, job, num_jobs, musan_dir=None, rirs_dir
     the folders of stage 1. The result for an utterance depends on nothing but its samples, its id and the
     configuration. Returns a dict of counts. Raises ``InputError`` naming the first utterance that cannot be used; there is
     then no OUT/job.JOB.json, which ``merge_jobs`` insists on.
+
+    A job that OUT/job.JOB.json shows to be done already, with the same options and tables, is not done again. Recordings
+    count by size and time of change; a change to what a ``command |`` reads, to noises or responses under their old
+    names, or to the program is not seen: remove OUT/job.*.json then.
     """
     data_dir, out_dir = Path(data_dir), Path(out_dir)
     features, wanted = conf["features"], conf["copies"] if with_copies else None
@@ -170,6 +194,11 @@ def compute_job(data_dir, conf, out_dir, job, num_jobs, musan_dir=None, rirs_dir
         raise InputError(f"{data_dir}: utterance {odd} is in utt2spk or in wav.scp (segments), but not in both; run "
                          "validate_data on the folder")
     share = job_share(list(utterances), job, num_jobs)
+    asked = _what_is_asked(conf, out_dir, num_jobs, share, utterances, utt2spk, wanted, (musan_dir, rirs_dir))
+    done = read_mark(out_dir / f"job.{job}.json", asked)
+    if done:
+        get_logger().info("job %d of %d is done already; remove %s/job.%d.json to do it again", job, num_jobs, out_dir, job)
+        return done["counts"]
     maker = CopyMaker(wanted, conf["seed"], features["sample_rate"], musan_dir, rirs_dir) if with_copies else None
     worker = _Worker(conf, utterances, utt2spk, maker)
     clear_jobs(out_dir, lambda number: number == job)
@@ -184,6 +213,6 @@ def compute_job(data_dir, conf, out_dir, job, num_jobs, musan_dir=None, rirs_dir
             worker.write(utterance, wave, plain, copies)
     counts = {"utterances": len(plain.frames), "copies": len(copies.frames) if copies else 0,
               "frames": sum(plain.frames.values()), "hours": round(worker.seconds / 3600, 4)}
-    mark = {"num_jobs": num_jobs, "features": features, "copies": wanted, "seed": conf["seed"], "counts": counts}
-    write_text(out_dir / f"job.{job}.json", json.dumps(mark) + "\n")
+    files = plain.files() + (copies.files() if copies else [])
+    write_mark(out_dir / f"job.{job}.json", asked, files, counts=counts)
     return counts

@@ -1,8 +1,11 @@
 """Files that appear whole or not at all."""
 
 import os
+import re
 from contextlib import contextmanager
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\.(.+)\.\d+\.tmp")
 
 
 def _sync_folder(folder):
@@ -24,7 +27,7 @@ def open_atomic(path, mode="w"):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # see final_name
     try:
         with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
@@ -38,6 +41,12 @@ def open_atomic(path, mode="w"):
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def final_name(name):
+    """The file name that a temporary of ``open_atomic`` would have got (a SIGKILL leaves it behind), or ``name`` itself."""
+    match = _TEMPORARY.fullmatch(name)
+    return match[1] if match else name
 
 
 def write_text(path, text):
