@@ -5,6 +5,7 @@
 #     title reads writes      for the line that announces it
 #     options                 array of "name=value" words that decide its result
 #     inputs outputs          arrays of files and folders
+#     beyond                  array of beginnings of options and inputs: the stage may have been done with more of those
 #
 # check_N, which stops unless what it needs is there, and work_N, the commands. The accounts are kept by stage_mark.py
 # in DATA/.stages and EXP/.stages, where the locks are too.
@@ -86,9 +87,12 @@ need() { # stop unless file $2 is there, which stage $1 makes
 }
 
 # Stop if stage $1 is unfinished or out of date. The words that follow are options "name=value" that it must have been
-# done with and, beginning with /, files that its last run must have left as they are now.
+# done with and, beginning with /, files that its last run must have left as they are now; $beyond is as in a plan.
 build_on() {
   local reason flags=() word
+  for word in "${beyond[@]}"; do
+    flags+=(--beyond "$word")
+  done
   for word in "${@:2}"; do
     if [[ $word == /* ]]; then
       flags+=(--input "$word")
@@ -150,18 +154,21 @@ finish() { # mark stage $1 done, with the outputs that are there now
 }
 
 run_stage() { # number
-  local reason flags=() option path
-  current=$1 log='' options=() inputs=() outputs=()
+  local reason flags=() extra=() word
+  current=$1 log='' options=() inputs=() outputs=() beyond=()
   "plan_$1"
   say "stage $1, $title: $reads -> $writes"
   "check_$1"
-  for option in "${options[@]}"; do
-    flags+=(--option "$option")
+  for word in "${options[@]}"; do
+    flags+=(--option "$word")
   done
-  for path in "${inputs[@]}"; do
-    flags+=(--input "$path")
+  for word in "${inputs[@]}"; do
+    flags+=(--input "$word")
   done
-  if reason=$(account "$1" check "${flags[@]}"); then
+  for word in "${beyond[@]}"; do
+    extra+=(--beyond "$word")
+  done
+  if reason=$(account "$1" check "${flags[@]}" "${extra[@]}"); then
     say "stage $1 is done already and current"
   else
     lock_folders "$1"

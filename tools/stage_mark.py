@@ -6,6 +6,9 @@
     stage_mark.py done  MARK [--output PATH ...]                            note the end; MARK appears
     stage_mark.py ready MARK [--option NAME=VALUE ...] [--input PATH ...]   exit 0: a later stage may build on it
 
+Both check and ready take --beyond BEGINNING: recorded options and inputs whose names begin so do not count unless they
+are asked for, as the stage then did more than is wanted now.
+
 MARK is a JSON file with the options of a stage and fingerprints of its inputs and outputs. A file counts by
 its content, but an ark or checkpoint above 1 MiB by its size and time of change, and a folder by what lies in it, down
 to two levels (names, sizes and times). ``ready`` looks at the options given, at the inputs that are still there, and at whether the stage was
@@ -87,6 +90,11 @@ def begun(mark):
     return Path(f"{mark}.begun")
 
 
+def without(beyond, old, new=()):
+    """The recorded dict ``old`` without the names that begin with one of ``beyond``, a tuple, and are not in ``new``."""
+    return {name: value for name, value in old.items() if name in new or not name.startswith(beyond)}
+
+
 def changed_options(old, new):
     """Sentences on the options of ``new`` that differ from ``old``."""
     for name in sorted({*old, *new}):
@@ -110,26 +118,27 @@ def first(reasons):
     return "; ".join(reasons[:2]) + more
 
 
-def why_not_current(mark, options, inputs):
+def why_not_current(mark, options, inputs, beyond=()):
     """Why the stage must be run, or an empty text."""
     record = read(mark)
     if record is None:
         return "was stopped before its end" if begun(mark).exists() else "not done yet"
-    reasons = list(changed_options(record["options"], options))
-    reasons += [f"input {path} was not there before" for path in inputs if path not in record["inputs"]]
-    reasons += [f"input {path} is no longer used" for path in record["inputs"] if path not in inputs]
-    reasons += changed_files({p: f for p, f in record["inputs"].items() if p in inputs}, "input")
+    used = without(beyond, record["inputs"], inputs)
+    reasons = list(changed_options(without(beyond, record["options"], options), options))
+    reasons += [f"input {path} was not there before" for path in inputs if path not in used]
+    reasons += [f"input {path} is no longer used" for path in used if path not in inputs]
+    reasons += changed_files({p: f for p, f in used.items() if p in inputs}, "input")
     reasons += changed_files(record.get("outputs", {}), "output")
     return first(reasons)
 
 
-def why_not_ready(mark, options, consumed):
+def why_not_ready(mark, options, consumed, beyond=()):
     """Why a later stage with these options must not read the files ``consumed`` of this one, or an empty text."""
     record = read(mark)
     if record is None:
         return "was stopped before its end" if begun(mark).exists() else ""
     known = {name: record["options"].get(name, "") for name in options}
-    still_there = {path: f for path, f in record["inputs"].items() if os.path.exists(path)}
+    still_there = {path: f for path, f in without(beyond, record["inputs"]).items() if os.path.exists(path)}
     outputs = record.get("outputs", {})
     reasons = [*changed_options(known, options), *changed_files(still_there, "its input")]
     reasons += [f"{path} is not of its last run" for path in consumed if path not in outputs]
@@ -160,28 +169,31 @@ def done(mark, outputs):
 
 
 def parse(words):
-    """(command, mark, options, inputs, outputs) from the command line."""
+    """(command, mark, options, inputs, outputs, beyond) from the command line."""
     if len(words) < 2 or words[0] not in ("check", "begin", "done", "ready"):
         sys.exit(__doc__)
-    options, paths = {}, {"--input": [], "--output": []}
+    options, paths, beyond = {}, {"--input": [], "--output": []}, ()
     rest = words[2:]
     for flag, value in zip(rest[::2], rest[1::2], strict=True):
         if flag == "--option":
             name, _, text = value.partition("=")
             options[name] = text
+        elif flag == "--beyond":
+            beyond += (value,)
         else:
             paths[flag].append(os.path.abspath(value))
-    return words[0], words[1], options, paths["--input"], paths["--output"]
+    return words[0], words[1], options, paths["--input"], paths["--output"], beyond
 
 
 def main():
-    command, mark, options, inputs, outputs = parse(sys.argv[1:])
+    command, mark, options, inputs, outputs, beyond = parse(sys.argv[1:])
     if command == "begin":
         begin(mark, options, inputs)
     elif command == "done":
         done(mark, outputs)
     else:
-        reason = why_not_current(mark, options, inputs) if command == "check" else why_not_ready(mark, options, inputs)
+        why_not = why_not_current if command == "check" else why_not_ready
+        reason = why_not(mark, options, inputs, beyond)
         if reason:
             print(reason)
             sys.exit(1)

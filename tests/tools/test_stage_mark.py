@@ -126,3 +126,14 @@ def test_what_a_later_stage_reads_must_be_of_the_last_run(account):
     assert account.call("ready", "--input", "/else") == (1, "/else is not of its last run")
     account.output.write_text("older")
     assert account.call("ready", "--input", str(account.output)) == (1, f"its output {account.output} has changed")
+
+
+def test_what_was_done_beyond_the_wanted_does_not_count(account):
+    account.facts += ["--option", "copies.kinds=x"]
+    account.complete()
+    less = ["--option", "nj=x y", "--input", str(account.root), "--beyond", "copies.", "--beyond", str(account.input)]
+    assert account.call("check", *less) == (0, "")
+    assert account.call("check", *less, "--option", "copies.kinds=y")[0] == 1
+    account.input.write_text("other")
+    assert account.call("check", *less) == (0, "") and account.call("ready", *less[-4:]) == (0, "")
+    assert account.call("check", *less, "--input", str(account.input)) == (1, f"input {account.input} has changed")

@@ -194,3 +194,16 @@ def test_what_is_done_on_reading_does_not_redo_the_features(stages):
     stages.run("--stop-stage", 2)
     assert CURRENT.format(2) in stages.only(2, "--set", "features.cmn=mean_var")[1]
     assert CURRENT.format(2) not in stages.only(2, "--set", "features.num_mel_bins=40")[1]
+
+
+def test_a_configuration_without_copies_leaves_those_of_another_alone(stages):
+    stages.run("--stop-stage", 2, "--set", COPIES)
+    assert CURRENT.format(2) in stages.only(2)[1]
+    assert CURRENT.format(2) in stages.only(2, "--set", COPIES)[1]
+    assert CURRENT.format(2) not in stages.only(2, "--set", COPIES + " copies.noise_snr=[5,10]")[1]
+    (stages.data / "musan" / "noise.scp").write_text("another\n")
+    assert CURRENT.format(2) in stages.only(2)[1]
+    stages.run("--stage", 3, "--stop-stage", 4)  # they read no copies
+    assert stages.only(3, "--exp", stages.folder / "other", "--set", COPIES, check=False)[0] == 1
+    assert CURRENT.format(2) not in stages.only(2, "--set", COPIES)[1]
+    assert CURRENT.format(2) not in stages.only(2, "--set", "features.num_mel_bins=40")[1]

@@ -83,6 +83,10 @@ feature_options() { # $options: what of sections $@ decides the stored features 
   done
 }
 
+of_copies() { # $beyond: what of stage 2 concerns the copies alone
+  beyond=(copies. seed "$data/musan/" "$data/rirs/")
+}
+
 plan_2() {
   local name
   title=features reads="$data/{train,dev,eval}/wav.scp" writes="$data/{train,dev,eval}/feats.scp"
@@ -94,6 +98,8 @@ plan_2() {
     writes="$writes, $data/train_aug"
     existing inputs "$data"/{musan,rirs}/*.scp
     existing outputs "$data/train_aug"/{feats.scp,utt2spk,spk2utt,utt2num_frames,vad.scp}
+  else
+    of_copies # another configuration's copies do no harm
   fi
   for name in $(data_sets); do
     inputs+=("$data/$name/wav.scp" "$data/$name/utt2spk")

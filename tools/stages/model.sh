@@ -33,7 +33,7 @@ plan_3() {
 }
 
 check_3() {
-  local path options
+  local path options beyond=()
   need 1 "$data/train/wav.scp"
   for path in "${inputs[@]}"; do
     need 2 "$path"
@@ -42,6 +42,7 @@ check_3() {
     feature_options features copies
   else
     feature_options features
+    of_copies
   fi
   if [ "$(conf data.input)" = waves ]; then
     build_on 2 "${options[@]}"
@@ -88,11 +89,12 @@ plan_4() {
 }
 
 check_4() {
-  local options files=()
+  local options files=() beyond=()
   need 3 "$(last_checkpoint)"
   need 2 "$data/train/feats.scp"
   build_on 3 "$(last_checkpoint)"
   feature_options features
+  of_copies
   existing files "$data"/{train,eval}/feats.scp
   build_on 2 "${options[@]}" "${files[@]}"
 }
