@@ -1,5 +1,8 @@
 """Stage 4 by jobs: any number of jobs gives the same table, and nothing incomplete is taken for whole."""
 
+import os
+from types import SimpleNamespace
+
 import kaldi_native_io
 import numpy as np
 import pytest
@@ -137,10 +140,59 @@ def test_a_job_that_fails_leaves_nothing_of_an_earlier_run(experiment, data, tmp
     out, network = tmp_path / "out", load_network(experiment)
     source = open_source(data, network, "feats")
     extract_job(network, source, out, 1, 1, "cpu")
+    (out / ".xvector.1.ark.123.tmp").write_text("left by a kill")
+    (out / ".xvector.2.ark.123.tmp").write_text("another job's")
+    os.utime(data / "feats.scp")
+    source = open_source(data, network, "feats")
     source.read = lambda index: np.zeros((1, 80), np.float32)
     with pytest.raises(InputError, match="1 frames, but the model needs"):
         extract_job(network, source, out, 1, 1, "cpu")
-    assert not [path for path in out.iterdir() if path.suffix != ".ark"]
+    assert [path.name for path in out.iterdir()] == [".xvector.2.ark.123.tmp"]
+
+
+def was_done_again(network, data, out, job=2, num_jobs=3, kind="feats", **options):
+    mark = out / f"xvector.{job}.json"
+    before = mark.stat().st_mtime_ns
+    extract_job(network, open_source(data, network, kind), out, job, num_jobs, "cpu", **options)
+    return mark.stat().st_mtime_ns != before
+
+
+def test_a_job_that_is_done_is_not_done_again_and_says_so(experiment, data, tmp_path):
+    out, network, said = tmp_path / "out", load_network(experiment), []
+    assert extract(experiment, data, tmp_path / "whole", 3) == (20, 0)
+    logger = SimpleNamespace(info=lambda text, *words: said.append(text % words))
+    for job in (1, 2, 3, 1):
+        extract_job(network, open_source(data, network, "feats"), out, job, 3, "cpu", logger=logger)
+    assert said == [f"job 1 of 3 is done already; remove {out}/xvector.1.json to do it again"]
+    assert merge(data, out, 3) == (20, 0)
+    for mine, theirs in zip(read_vectors(out / "xvector.scp"), read_vectors(tmp_path / "whole" / "xvector.scp")):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_job_that_is_not_as_it_was_is_done_again(experiment, data, tmp_path):
+    out, network = tmp_path / "out", load_network(experiment)
+    extract_job(network, open_source(data, network, "feats"), out, 2, 3, "cpu")
+    assert not was_done_again(network, data, out)
+    for change in (lambda: os.utime(data / "feats.scp"), lambda: os.truncate(out / "xvector.2.ark", 40),
+                   (out / "xvector.2.scp").unlink, lambda: network.config["features"].update(cmn="none"),
+                   lambda: network.model.linear.weight.data.mul_(1.5)):
+        change()
+        assert was_done_again(network, data, out) and not was_done_again(network, data, out)
+    for options in ({"max_frames": 300}, {"num_jobs": 4}):
+        assert was_done_again(network, data, out, **options) and not was_done_again(network, data, out, **options)
+
+
+def test_a_job_whose_recording_has_changed_is_done_again(experiment, tmp_path):
+    folder, network = tmp_path / "data", load_network(experiment)
+    folder.mkdir()
+    for name in "ab":
+        soundfile.write(folder / f"{name}.wav", voice(1.0), 16000)
+    write_table(folder / "wav.scp", {name: folder / f"{name}.wav" for name in "ab"})
+    write_table(folder / "utt2dur", {name: 1.0 for name in "ab"})
+    extract_job(network, open_source(folder, network, "waves"), tmp_path / "out", 1, 1, "cpu")
+    assert not was_done_again(network, folder, tmp_path / "out", 1, 1, "waves")
+    soundfile.write(folder / "b.wav", voice(1.0, seed=3), 16000)
+    assert was_done_again(network, folder, tmp_path / "out", 1, 1, "waves")
 
 
 def test_speaker_means_without_utt2spk_are_refused_before_anything_is_merged(experiment, data, tmp_path):

@@ -6,6 +6,7 @@ num_jobs is; elsewhere they are the same to float32 rounding.
 """
 
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -17,11 +18,13 @@ from wespk.embedding.extractor import check_embeddings, embed_batches, max_frame
 from wespk.embedding.files import write_vectors
 from wespk.embedding.sources import data_utterances
 from wespk.io.ark import read_vectors
-from wespk.io.atomic import write_text
+from wespk.io.atomic import final_name
+from wespk.io.job_marks import digest, read_mark, write_mark
 from wespk.io.tables import read_table, spk2utt_of
 from wespk.utils.errors import InputError
 
 _REPORT_SECONDS = 60
+_JOB_FILE = re.compile(r"xvector\.(\d+)\.(?:ark|scp|json)")
 
 
 def extract_job(network, source, out, job, num_jobs, device, max_frames=0, num_workers=2, logger=None):
@@ -29,11 +32,21 @@ def extract_job(network, source, out, job, num_jobs, device, max_frames=0, num_w
 
     source: see ``wespk.embedding.sources``. The table appears whole, sorted by key, or not at all; after it
     xvector.JOB.json, by which ``merge`` knows that it is whole and whose it is.
+
+    A job that xvector.JOB.json shows to be done already, by the same network from the same tables, is not done again.
+    Recordings count by size and time of change; what a ``command |`` reads, and a change to the program, is not seen:
+    remove OUT/xvector.*.json then.
     """
     if not 1 <= job <= num_jobs:
         raise InputError(f"--job {job} is not among 1..{num_jobs} (--num-jobs)")
     batches = share(length_batches(source.num_frames, max_frames_for(device, max_frames)), job, num_jobs)
     total, started, reported = sum(map(len, batches)), time.monotonic(), time.monotonic()
+    asked = {"num_jobs": num_jobs, "weights": network.fingerprint(),
+             "share": _digest_of_share(network, source, out, device, batches)}
+    if read_mark(_job_mark(out, job), asked):
+        if logger:
+            logger.info("job %d of %d is done already; remove %s to do it again", job, num_jobs, _job_mark(out, job))
+        return total
 
     def report(done):
         nonlocal reported
@@ -41,15 +54,32 @@ def extract_job(network, source, out, job, num_jobs, device, max_frames=0, num_w
             reported = time.monotonic()
             logger.info("%d of %d utterances, %.1f a second", done, total, done / (reported - started))
 
-    for old in (_job_mark(out, job), _job_table(out, job)):
-        old.unlink(missing_ok=True)  # should this job fail, nothing of an earlier run may pass for its result
+    clear_jobs(out, lambda number: number == job)  # should it fail, nothing of an earlier run may pass for its result
     order, rows = embed_batches(network.model, batches, source.read, source.keys, device, network.cmn, num_workers,
                                 report)
-    write_vectors(_job_table(out, job), {source.keys[i]: row for i, row in zip(order, rows, strict=True)})
-    mark = {"num_jobs": num_jobs, "utterances": total, "checkpoint": str(network.path),
-            "weights": network.fingerprint()}
-    write_text(_job_mark(out, job), json.dumps(mark) + "\n")
+    table = _job_table(out, job)
+    write_vectors(table, {source.keys[i]: row for i, row in zip(order, rows, strict=True)})
+    write_mark(_job_mark(out, job), asked, (table, table.with_suffix(".ark")), utterances=total,
+               checkpoint=str(network.path))
     return total
+
+
+def _digest_of_share(network, source, out, device, batches):
+    """What decides a job's table beside the weights: configuration, kind of device, batches, and what is read."""
+    sections = [network.config[name] for name in ("features", "model")]
+    batches = [np.asarray(batch).tolist() for batch in batches]
+    return digest([os.path.abspath(out), json.dumps(sections, sort_keys=True), str(device).partition(":")[0], *batches,
+                   *source.state([index for batch in batches for index in batch])])
+
+
+def clear_jobs(out, chosen):
+    """Remove what jobs of the numbers ``chosen`` left in OUT, unfinished files included, their mark first."""
+    if not Path(out).is_dir():
+        return
+    found = [(path, _JOB_FILE.fullmatch(final_name(path.name))) for path in Path(out).iterdir()]
+    mine = [path for path, match in found if match and chosen(int(match[1]))]
+    for path in sorted(mine, key=lambda path: path.suffix != ".json"):
+        path.unlink()
 
 
 def merge(data, out, num_jobs, speaker_means=False):
@@ -65,9 +95,7 @@ def merge(data, out, num_jobs, speaker_means=False):
     speakers = 0
     if speaker_means:
         speakers = write_speaker_means(out, spk2utt_of(read_table(Path(data) / "utt2spk")), keys, rows)
-    for path in Path(out).iterdir():
-        if re.fullmatch(r"xvector\.\d+\.(ark|scp|json)", path.name):
-            path.unlink()
+    clear_jobs(out, lambda number: True)
     return len(keys), speakers
 
 

@@ -1,7 +1,8 @@
 """Where stage 4 takes whole utterances from: the feature arks of stage 2, or audio through the model's own front end.
 
 A source has ``keys`` (utterances, sorted), ``num_frames`` (N,) (for grouping; before VAD, so an upper bound with it)
-and ``read(index) -> (T, F) float32``, not normalised, callable from several threads.
+``read(index) -> (T, F) float32``, not normalised, callable from several threads, and ``state(indices)``, values that
+change when what is read for ``indices`` does.
 """
 
 import threading
@@ -15,6 +16,7 @@ from wespk.data.stored import check_stamp
 from wespk.io.ark import read_array, read_scp
 from wespk.io.audio import read_audio
 from wespk.io.frames import FrameReader, dequantise
+from wespk.io.job_marks import file_state, recording_state
 from wespk.io.tables import read_numbers, read_table
 from wespk.utils.errors import InputError
 
@@ -30,6 +32,12 @@ def data_utterances(data):
         if (Path(data) / name).is_file():
             return sorted(read_table(Path(data) / name))
     raise InputError(f"{data} holds no utt2spk, wav.scp or feats.scp; make it in stage 1")
+
+
+def _state(data):
+    """Path, size and time of change of all tables that a source may read."""
+    names = ("utt2spk", "wav.scp", "segments", "utt2dur", "feats.scp", "utt2num_frames", "vad.scp")
+    return [(str(data.absolute() / name), file_state(data / name)) for name in names]
 
 
 def _lookup(table, path, keys, fix):
@@ -65,7 +73,7 @@ class FeatureArks:
 
     def __init__(self, data, conf):
         data = Path(data)
-        self.keys = data_utterances(data)
+        self.keys, self._tables = data_utterances(data), _state(data)
         path = data / "feats.scp"
         specs = _lookup(read_scp(path), path, self.keys, "compute its features (stage 2)")
         check_stamp(data, conf)
@@ -79,6 +87,10 @@ class FeatureArks:
             path = data / "vad.scp"
             self._vad = _lookup(read_scp(path), path, self.keys, "the model was trained with features.vad: run stage 2 "
                                 "with the experiment's configuration")
+
+    def state(self, indices):
+        """The folder's tables, as stage 2 writes them anew when it has written arks."""
+        return [*self._tables, *indices]
 
     def read(self, index):
         """Features (T, F) float32 of utterance number ``index``."""
@@ -96,11 +108,15 @@ class WaveFiles:
 
     def __init__(self, data, front_end):
         data = Path(data)
-        self.keys, self._front_end = data_utterances(data), front_end
+        self.keys, self._front_end, self._tables = data_utterances(data), front_end, _state(data)
         places = read_utterances(data, front_end.sample_rate)
         self._places = _lookup(places, data / "wav.scp", self.keys, "add its audio")
         seconds = _lookup(read_numbers(data / "utt2dur", float), data / "utt2dur", self.keys, "repeat stage 1")
         self.num_frames = np.array([front_end.num_frames(round(s * front_end.sample_rate)) for s in seconds])
+
+    def state(self, indices):
+        """The folder's tables, and the recordings, of which plain files count by size and time of change."""
+        return [*self._tables, *indices, *map(recording_state, dict.fromkeys(self._places[i][0] for i in indices))]
 
     def read(self, index):
         """Features (T, F) float32 of utterance number ``index``."""
