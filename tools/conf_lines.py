@@ -37,8 +37,8 @@ def conf_lines(config: str = "", overlay: str = "", set: str = "", exp: str = ""
         changed = configuration.difference(own, asked)
         if changed:
             listed = "; ".join(f"{name}: {a!r} there, {b!r} asked for" for name, a, b in changed)
-            raise InputError(f"{exp} was trained with other options ({listed}). Leave out --config, --overlay and "
-                             "--set to go on with those, or train under another --exp from stage 3")
+            raise InputError(f"{exp} was trained with other options ({listed}). Leave out --config, --overlay, "
+                             "--set and --seed to go on with those, or train under another --exp from stage 3")
     print("\n".join(lines(own)))
 
 

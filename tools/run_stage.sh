@@ -101,7 +101,12 @@ build_on() {
     fi
   done
   if ! reason=$(account "$1" ready "${flags[@]}"); then
-    die "stage $current builds on stage $1, which is out of date ($reason): run --stage $1 first"
+    if [[ $reason == option* ]]; then
+      reason+="): give the options that it was run with, or run --stage $1 first"
+    else
+      reason+="): run --stage $1 first"
+    fi
+    die "stage $current builds on stage $1, which is out of date ($reason"
   fi
 }
 

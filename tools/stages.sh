@@ -47,7 +47,8 @@ Without options all of them are run. A stage that is done and whose inputs and o
 which stages, which experiment
   --stage N            first stage
   --stop-stage N       last stage
-  --config FILE        configuration; empty: the experiment's own from stage 4 on, else the recipe's default
+  --config FILE        configuration; empty: the recipe's default, but the experiment's own from stage 4 on
+                       unless --overlay, --set or --seed is given
   --overlay FILE       YAML laid over the configuration
   --set WORDS          further options in one argument: 'section.key=value section.key=value'
   --seed N             seed of the training (the configuration's 'seed'); empty: as configured
@@ -77,6 +78,13 @@ what a recipe says of itself
   --corpus NAME        see wespk/corpora
   --default-config FILE  configuration without --config
   --corpus-script FILE   bash script to run before stage 1, to make the corpus"
+given=" " # the names of the options on the command line
+for word in "$@"; do
+  if [[ $word == --* ]]; then
+    word=${word%%=*} word=${word#--}
+    given+="${word//-/_} "
+  fi
+done
 . "$stages_root/tools/parse_options.sh"
 . "$stages_root/tools/run_stage.sh"
 for file in "$stages_root"/tools/stages/*.sh; do
@@ -199,7 +207,7 @@ conf_lines_of() { # $conf_lines: the options of the configuration that the words
 
 read_conf() { # the words that describe the configuration to an entry point in $conf_words, its options in $conf_lines
   local words
-  if [ -z "$config" ] && [ "$stage" -le 3 ]; then
+  if [ -z "$config" ] && { [ "$stage" -le 3 ] || [ -n "$overlay$set$seed" ]; }; then
     config=$default_config
   fi
   conf_words=()

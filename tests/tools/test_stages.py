@@ -138,7 +138,7 @@ def test_a_file_changed_since_its_stage_is_refused(scored, later, path, earlier)
 
 def test_metrics_of_another_top_n_than_the_scores_have_are_refused(scored):
     status, _, errors = scored.only(7, "--top-n", 100, check=False)
-    assert status == 1 and "(option top_n was '300', is '100'): run --stage 6 first" in errors
+    assert status == 1 and "(option top_n was '300', is '100'): give the options that it was run with, or run --stage 6 " in errors
     scored.only(7)
 
 
@@ -207,3 +207,31 @@ def test_a_configuration_without_copies_leaves_those_of_another_alone(stages):
     assert stages.only(3, "--exp", stages.folder / "other", "--set", COPIES, check=False)[0] == 1
     assert CURRENT.format(2) not in stages.only(2, "--set", COPIES)[1]
     assert CURRENT.format(2) not in stages.only(2, "--set", "features.num_mel_bins=40")[1]
+
+
+@pytest.mark.parametrize("number, words", [(2, ("--dev-speakers", 7)), (2, ("--train_sets=vox2_dev",)),
+                                           (3, ("--musan", "/other"))])
+def test_other_options_of_stage_one_after_stage_one_are_refused(scored, number, words):
+    status, _, errors = scored.only(number, *words, check=False)
+    assert status == 1
+    assert f"stage {number} builds on stage 1, which is out of date (option {words[0][2:5]}" in errors.replace("-", "_")
+
+
+def test_options_of_stage_one_that_were_given_to_it_need_not_be_given_again(stages):
+    stages.only(1, "--dev-speakers", 7)
+    stages.only(2)
+    stages.only(2, "--dev-speakers", 7)
+
+
+def test_later_stages_compare_training_options_with_the_default_configuration(stages):
+    words = ("--seed", 7, "--set", "model.embed_dim=64")
+    stages.run("--stop-stage", 4, *words)
+    assert CURRENT.format(4) in stages.only(4, *words)[1]
+    status, _, errors = stages.only(4, "--exp", stages.folder / "exp" / "plain-seed7", "--seed", 8, check=False)
+    assert status == 1 and "seed: 7 there, 8 asked for" in errors and "train.num_epochs" not in errors
+
+
+@pytest.mark.parametrize("number", [0, 8, 9])
+def test_a_stage_that_there_is_not_is_refused_by_name(stages, number):
+    status, _, errors = stages.run("--stage", number, check=False)
+    assert status == 1 and f"there is no stage {number}; the stages are 1 to 7" in errors

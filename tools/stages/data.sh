@@ -33,6 +33,16 @@ check_1() {
   done
 }
 
+given_to_1() { # $options: what of stage 1's options is on the command line; a later stage cannot change it any more
+  local name
+  options=()
+  for name in voxceleb1 voxceleb2 musan rirs lists train_sets dev_speakers; do
+    if [[ $given == *" $name "* ]]; then
+      options+=("$name=${!name}")
+    fi
+  done
+}
+
 tables_of() { # what identifies the utterances of set $1; nothing if there is no such set
   if [ -e "$data/$1/utt2spk" ]; then
     cksum "$data/$1/wav.scp" "$data/$1/utt2spk"
@@ -109,8 +119,10 @@ plan_2() {
 }
 
 check_2() {
+  local options beyond=()
   need 1 "$data/train/wav.scp"
-  build_on 1
+  given_to_1
+  build_on 1 "${options[@]}"
 }
 
 add_noise_folders() { # to words, those that stage 1 made

@@ -38,6 +38,8 @@ check_3() {
   for path in "${inputs[@]}"; do
     need 2 "$path"
   done
+  given_to_1
+  build_on 1 "${options[@]}"
   if has_copies; then
     feature_options features copies
   else
