@@ -5,6 +5,7 @@
 #     title reads writes      for the line that announces it
 #     options                 array of "name=value" words that decide its result
 #     inputs outputs          arrays of files and folders
+#     marks                   array of the files by which a stage that was stopped goes on from jobs that are done
 #     beyond                  array of beginnings of options and inputs: the stage may have been done with more of those
 #
 # check_N, which stops unless what it needs is there, and work_N, the commands. The accounts are kept by stage_mark.py
@@ -160,7 +161,7 @@ finish() { # mark stage $1 done, with the outputs that are there now
 
 run_stage() { # number
   local reason flags=() extra=() word
-  current=$1 log='' options=() inputs=() outputs=() beyond=()
+  current=$1 log='' options=() inputs=() outputs=() beyond=() marks=()
   "plan_$1"
   say "stage $1, $title: $reads -> $writes"
   "check_$1"
@@ -178,6 +179,9 @@ run_stage() { # number
   else
     lock_folders "$1"
     say "stage $1 runs: $reason"
+    if [ "$reason" != "was stopped before its end" ]; then
+      rm -f "${marks[@]}"
+    fi
     account "$1" begin "${flags[@]}"
     "work_$1"
     finish "$1"

@@ -21,7 +21,8 @@ mkdir -p "$data"
 plan_2() {{ title=first reads=in writes=middle options=("kind=$kind") inputs=("$here/in") outputs=("$data/middle"); }}
 check_2() {{ need 1 "$here/in"; }}
 work_2() {{ run cp "$here/in" "$data/middle"; }}
-plan_3() {{ title=second reads=middle writes=out options=("$command") inputs=("$data/middle") outputs=("$exp/out"); }}
+plan_3() {{ marks=("$exp"/job.*.json) title=second reads=middle writes=out
+  options=("$command") inputs=("$data/middle") outputs=("$exp/out"); }}
 check_3() {{ need 2 "$data/middle"; build_on 2 "kind=$kind"; }}
 work_3() {{ log=the.log; run bash -c "$command"; cp "$data/middle" "$exp/out"; }}
 for number in ${{@:3}}; do run_stage "$number"; done
@@ -101,3 +102,14 @@ def test_a_signal_reaches_the_command_and_its_status_comes_back(stages, number):
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 85
     assert "interrupted after a checkpoint" in errors
+
+
+def test_what_the_jobs_of_a_stopped_stage_have_done_is_kept_and_that_of_a_whole_stage_is_not(stages):
+    mark = stages.folder / "exp" / "job.1.json"
+    keep = "mkdir -p exp; [ -e exp/job.1.json ] || exit 7"  # a job that leaves a mark, and another that fails
+    command = f"cd '{stages.folder}'; {keep}"
+    stages(2)
+    assert stages(3, command=command)[0] == 7
+    mark.touch()
+    assert stages(3, command=command)[0] == 0 and mark.exists()
+    assert stages(3, command=command + "; true")[0] == 7 and not mark.exists()

@@ -114,6 +114,7 @@ plan_2() {
   for name in $(data_sets); do
     inputs+=("$data/$name/wav.scp" "$data/$name/utt2spk")
     existing inputs "$data/$name/segments"
+    existing marks "$data/$name"/feats/job.*.json
     existing outputs "$data/$name"/{feats.scp,utt2num_frames,vad.scp} "$data/$name"/feats/*.ark
   done
 }

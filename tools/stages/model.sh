@@ -87,6 +87,7 @@ plan_4() {
   options=() outputs=()
   inputs=("$(last_checkpoint)" "$data/train/feats.scp" "$data/train/utt2spk")
   existing inputs "$data/eval/feats.scp" "$data"/{eval,train}/feats/*.ark
+  existing marks "$exp"/embeddings/{eval,train}/xvector.*.json
   existing outputs "$exp/checkpoints/average.pt" "$exp"/embeddings/{eval,train}/{xvector,spk_xvector}.{scp,ark}
 }
 
@@ -103,6 +104,7 @@ check_4() {
 
 work_4() {
   local name jobs words out
+  local -A jobs_of=()
   run python -m wespk.bin.average_checkpoints --exp "$exp"
   for name in train eval; do
     if [ ! -e "$data/$name/feats.scp" ]; then
@@ -121,11 +123,18 @@ work_4() {
     run "${submit[@]}" --gpus "$((num_gpus > 0 ? 1 : 0))" WESPK_JOB=1:"$jobs" "$out/log/extract.WESPK_JOB.log" \
       python -m wespk.bin.extract_embeddings --exp "$exp" --data "$data/$name" --out "$out" \
       --job WESPK_JOB --num-jobs "$jobs" "${words[@]}"
+    jobs_of[$name]=$jobs
+  done
+  for name in train eval; do # after all jobs, whose files it removes: should one fail, the others stay
+    if [ -z "${jobs_of[$name]:-}" ]; then
+      continue
+    fi
+    out=$exp/embeddings/$name
     words=()
     if [ "$name" = train ]; then
       words=(--speaker-means true)
     fi
-    run python -m wespk.bin.extract_embeddings --data "$data/$name" --out "$out" --num-jobs "$jobs" \
+    run python -m wespk.bin.extract_embeddings --data "$data/$name" --out "$out" --num-jobs "${jobs_of[$name]}" \
       --merge true "${words[@]}"
     agree "$out/xvector.scp" "$(count "$out/xvector.scp")" "$(count "$data/$name/feats.scp")"
   done
