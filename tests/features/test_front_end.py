@@ -25,7 +25,7 @@ def test_every_option_reaches_fbank(noise):
     wave = noise(8000)
     front_end = FrontEnd(section(sample_rate=8000, num_mel_bins=23, frame_length_ms=30.0, frame_shift_ms=12.5, low_freq=50.0,
                                  high_freq=-200.0, window="hamming", preemphasis=0.9, snip_edges=False, use_energy=True))
-    expected = fbank(wave, 8000, 23, 30.0, 12.5, 50.0, -200.0, 0.0, 0.9, "hamming", False, True)
+    expected = fbank(wave, 8000, 23, 0.0, 30.0, 12.5, 50.0, -200.0, 0.9, "hamming", False, True)
     assert torch.equal(front_end(wave), expected)
     assert front_end.feat_dim == 24 and front_end.sample_rate == 8000
 

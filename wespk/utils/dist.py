@@ -6,7 +6,7 @@ import sys
 import torch
 import torch.distributed as dist
 
-_control = None  # a group for messages between the processes' hosts, which no GPU has to wait for
+_control = None  # beside nccl a gloo group, for messages that no GPU has to wait for; None: the group there is
 
 
 def init(device_type):
@@ -19,13 +19,15 @@ def init(device_type):
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
-        _control = dist.new_group(backend="gloo")
+        if device_type == "cuda":
+            _control = dist.new_group(backend="gloo")
     return rank(), world_size(), local
 
 
 def shutdown():
-    """Leave the process group, if there is one. For a good end only: see ``abandon``."""
+    """Leave the process group, if there is one, all together. For a good end only: see ``abandon``."""
     if dist.is_initialized():
+        dist.barrier(group=_control)
         dist.destroy_process_group()
 
 
