@@ -44,9 +44,10 @@ def test_a_row_is_the_same_in_any_batch(waves, rir_bank):
 
 
 def test_responses_differ_between_items_and_keys(rir_bank):
-    same = torch.randn(1, 4000).expand(30, -1)
+    same = torch.randn(1, 4000, generator=torch.Generator().manual_seed(1)).expand(30, -1)
     found = add_reverb(same, rir_bank, np.arange(30), 1)
-    assert len({tuple(row[:3].tolist()) for row in found}) == 5  # every response of the bank
+    # every response of the bank; rows of one batch may differ in their last bits
+    assert len({tuple(row[:3].tolist()) for row in found.round(decimals=3)}) == 5
     assert not torch.equal(found, add_reverb(same, rir_bank, np.arange(30), 2))
 
 
