@@ -67,7 +67,8 @@ def main(words):
     log = Path(os.environ["FAKE_LOG"])
     with open(log, "a", encoding="utf-8") as file:
         print(*words, file=file)
-    while log.with_name(f"{log.name}.{name}.wait").exists():
+    start = time.monotonic()
+    while log.with_name(f"{log.name}.{name}.wait").exists() and time.monotonic() < start + 100:
         time.sleep(0.02)
     if words[0] == "-m" and name in globals():
         flags = [word[2:].replace("-", "_") for word in words[2::2]]

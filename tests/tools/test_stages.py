@@ -58,7 +58,8 @@ class Stages:
         """(exit status, lines without the time, errors); the calls of this run alone are in ``log``."""
         self.log.unlink(missing_ok=True)
         env = {**self.env, "FAKE_TEXT": text}
-        done = subprocess.run(self.line(*words), capture_output=True, text=True, env=env, cwd="/", check=False)
+        line = self.line(*words)
+        done = subprocess.run(line, capture_output=True, text=True, env=env, cwd="/", check=False, timeout=120)
         assert done.returncode == 0 or not check, done.stderr
         return done.returncode, [line.partition(" ")[2] for line in done.stdout.splitlines()], done.stderr
 
