@@ -27,7 +27,7 @@ def made_up():
 
 def real(folder):
     """Utterances of four test speakers of a real corpus, int16 samples, cut to LENGTHS."""
-    paths = [sorted(speaker.rglob("*.flac"))[0] for speaker in sorted((folder / "minivox" / "test").iterdir())[:4]]
+    paths = [min(speaker.rglob("*.flac")) for speaker in sorted((folder / "minivox" / "test").iterdir())[:4]]
     return [soundfile.read(path, dtype="int16")[0][:n] for path, n in zip(paths, LENGTHS, strict=True)]
 
 

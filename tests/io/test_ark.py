@@ -126,10 +126,10 @@ def test_a_failed_rewrite_leaves_the_old_pair(tmp_path):
     ("old", np.ones(2), "'old' is written twice"),
 ])
 def test_what_cannot_be_stored_is_named(tmp_path, key, array, message):
-    with np.errstate(over="ignore"), pytest.raises(InputError, match=message):
-        with ArkWriter(tmp_path / "a.ark", tmp_path / "a.scp", compress=2) as ark:
-            ark.write("old", np.ones(2))
-            ark.write(key, array)
+    writer = ArkWriter(tmp_path / "a.ark", tmp_path / "a.scp", compress=2)
+    with np.errstate(over="ignore"), pytest.raises(InputError, match=message), writer as ark:
+        ark.write("old", np.ones(2))
+        ark.write(key, array)
 
 
 @pytest.mark.parametrize("compress", [8, -1, 99])

@@ -3,6 +3,7 @@
 import os
 import stat
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def test_extensible_headers_and_chunks_before_the_data_are_read(tmp_path):
 def test_a_wav_header_of_unknown_length_as_pipes_have_it_means_all_there_is(tmp_path, size):
     path = _write(tmp_path, "wav", subtype="PCM_16")
     expected = read_audio(path)[0]
-    content = bytearray(open(path, "rb").read())
+    content = bytearray(Path(path).read_bytes())
     struct.pack_into("<I", content, 40, size)
     (tmp_path / "b.wav").write_bytes(content)
     np.testing.assert_array_equal(read_audio(f"cat {tmp_path}/b.wav |")[0], expected)
@@ -81,7 +82,7 @@ def test_the_length_of_a_truncated_recording_is_not_told(tmp_path, kind):
 
 def test_an_ogg_file_that_ends_after_a_whole_page_is_still_truncated(tmp_path):
     path = _write(tmp_path, "ogg", _samples(5))
-    content = open(path, "rb").read()
+    content = Path(path).read_bytes()
     os.truncate(path, content.rfind(b"OggS"))
     with pytest.raises(InputError, match="truncated: its last page is missing"):
         read_audio(path)
