@@ -104,7 +104,7 @@ def bench(loss: str = "sphereface2", classes: str = "6000,18000,100000,1000000",
         head.block_size = 0
         time_d, memory_d, value_d = _measure(head, embeddings, labels, rounds)
         print(f"{count:>9} {1000 * time_d:>9.1f} {1000 * time_b:>10.1f} {time_d / time_b:>6.2f} "
-              f"{memory_d / 2**20:>10.0f} {memory_b / 2**20:>11.0f} {memory_d / memory_b:>6.1f} "
+              f"{memory_d / 2**20:>10.0f} {memory_b / 2**20:>11.0f} {memory_d / max(memory_b, 4096):>6.1f} "
               f"{abs(value_d - value_b) / abs(value_d):>11.1e}", flush=True)
 
 

@@ -85,8 +85,8 @@ def _start_up(moov, trak):
 def m4a_info(path):
     """(num_samples, sample_rate) of an .m4a file as its header states them, the encoder's start-up left out.
 
-    Equal to what ffmpeg decodes where the file has an edit list, as ffmpeg writes it; without one a decoder may drop
-    up to about 0.13 s. Raises ``InputError`` naming the file when it is empty, cut short or not MP4.
+    Equal to what ffmpeg 9 decodes where the file has an edit list, as ffmpeg writes it; ffmpeg 5.1 keeps the padding of
+    the last frame (up to 1023 samples more). Without an edit list a decoder may drop up to about 0.13 s. Raises ``InputError`` naming the file when it is empty, cut short or not MP4.
     """
     try:
         with open(path, "rb") as file:
