@@ -103,7 +103,6 @@ def _train(conf, exp, train_data, dev_data, device, musan, rirs, world):
     trainer = Trainer(conf, experiment, source, objective, device, logger, validate)
     if dist.is_main():
         _announce(logger, conf, source, trainer, parameters, device, world)
-    if dist.is_main():
         experiment.requeue.unlink(missing_ok=True)
     return trainer.run()
 
