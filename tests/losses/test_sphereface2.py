@@ -210,8 +210,8 @@ def test_blocks_equal_the_whole(options, block_size):
 def test_two_halves_of_the_classes_sum_to_the_whole():
     embeddings, labels = inputs()
     head = build()
-    first, _ = head._block(embeddings, head.weight[:2], labels, head.bias)
-    second, _ = head._block(embeddings, head.weight[2:], labels - 2, head.bias)
+    first, _ = head.block(embeddings, head.weight[:2], labels, head.bias)
+    second, _ = head.block(embeddings, head.weight[2:], labels - 2, head.bias)
     torch.testing.assert_close((first + second).mean(), head(embeddings, labels))
 
 

@@ -6,21 +6,19 @@ import torch
 import torch.nn.functional as F
 
 from wespk.losses import LOSSES
-from wespk.losses.base import MarginHead, check_count, check_number, cosines
-from wespk.losses.blocks import find_targets, over_blocks
+from wespk.losses.base import check_number, cosines
+from wespk.losses.blocks import BlockHead, find_targets
 
 
-class MarginSoftmax(MarginHead):
+class MarginSoftmax(BlockHead):
     """-log softmax(s * c')[y], mean over the batch: c' are cosines, the target's replaced by ``penalised``.
 
-    scale: s, the inverse temperature; margin: in the unit of the subclass; block_size: 0, or the number of classes
-    that are in memory at a time (same value and gradients, a second computation of the cosines in the backward pass).
+    scale: s, the inverse temperature; margin: in the unit of the subclass; block_size: see ``BlockHead``.
     """
 
     def __init__(self, embed_dim, num_classes, scale, margin, block_size, limits=(0, math.inf)):
-        super().__init__(embed_dim, num_classes, margin, limits)
+        super().__init__(embed_dim, num_classes, margin, block_size, limits)
         self.scale = check_number("scale", scale, 0, strict=True)
-        self.block_size = check_count("block_size", block_size, 0)
 
     def penalised(self, target):
         """Lower the cosines of the target classes, of any shape, by the margin."""
@@ -28,9 +26,7 @@ class MarginSoftmax(MarginHead):
 
     def compute(self, embeddings, labels):
         if self.block_size:
-            parts, best = over_blocks(self._block, self.block_size, embeddings, self.weight, labels)
-            self.set_accuracy(best, labels)
-            return (parts[:, 0].logsumexp(0) - parts[:, 1].sum(0)).mean()
+            return super().compute(embeddings, labels)
         cosine = cosines(embeddings, self.weight)
         self.set_accuracy(cosine.argmax(1), labels)
         logits, _ = self._logits(cosine, labels)
@@ -43,11 +39,17 @@ class MarginSoftmax(MarginHead):
         target = torch.where(here, self.penalised(target), target)
         return self.scale * cosine.scatter(1, column, target), self.scale * torch.where(here, target, 0)[:, 0]
 
-    def _block(self, embeddings, weight, labels):
-        """One block's share: row 0 the log of its summed exponentials, row 1 the target logits that lie in it."""
+    def block(self, embeddings, weight, labels):
+        """The part is (2, B): the log of the block's summed exponentials, and the target logits that lie in it."""
         cosine = cosines(embeddings, weight)
         logits, target = self._logits(cosine, labels)
         return torch.stack([logits.logsumexp(1), target]), cosine
+
+    def merge(self, parts):
+        return torch.stack([parts[:, 0].logsumexp(0), parts[:, 1].sum(0)])
+
+    def losses(self, part):
+        return part[0] - part[1]
 
 
 @LOSSES.register("am_softmax")

@@ -86,6 +86,12 @@ class Loss(nn.Module):
 
         Raises ``InputError`` for shapes that do not fit and labels that the loss cannot use.
         """
+        self.check(embeddings, labels)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return self.compute(at_least_float32(embeddings), labels)
+
+    def check(self, embeddings, labels):
+        """Raise ``InputError`` for shapes that do not fit and labels that the loss cannot use."""
         if embeddings.dim() != 2 or embeddings.shape[1] != self.embed_dim:
             raise InputError(f"the loss takes embeddings (batch, {self.embed_dim}), not {tuple(embeddings.shape)}")
         if labels.shape != embeddings.shape[:1] or labels.is_floating_point():
@@ -94,8 +100,6 @@ class Loss(nn.Module):
         if labels.device.type == "cpu" or not self._labels_seen:
             self.check_labels(labels)
             self._labels_seen = True
-        with torch.autocast(embeddings.device.type, enabled=False):
-            return self.compute(at_least_float32(embeddings), labels)
 
     def check_labels(self, labels):
         """Raise ``InputError`` if a label is not in [0, num_classes)."""

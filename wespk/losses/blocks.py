@@ -1,7 +1,11 @@
 """Sums over classes computed block by block, so that no (batch, classes) matrix is ever in memory."""
 
+import math
+
 import torch
 from torch.autograd.function import once_differentiable
+
+from wespk.losses.base import MarginHead, check_count
 
 
 def find_targets(labels, num_classes):
@@ -29,13 +33,14 @@ class _OverBlocks(torch.autograd.Function):
             values.append(value)
             classes.append(index + first)
         values = torch.stack(values)
-        best = torch.stack(classes).gather(0, values.argmax(0, keepdim=True))[0]
-        ctx.mark_non_differentiable(best)
-        return torch.stack(parts), best
+        value, block = values.max(0)
+        best = torch.stack(classes).gather(0, block[None])[0]
+        ctx.mark_non_differentiable(value, best)
+        return torch.stack(parts), value, best
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient, _):
+    def backward(ctx, gradient, *_):
         embeddings, weight, labels, *others = ctx.saved_tensors
         sums = [torch.zeros_like(x) for x in (embeddings, *others)]
         weight_gradient = torch.empty_like(weight)
@@ -57,7 +62,60 @@ def over_blocks(function, block_size, embeddings, weight, labels, *others):
     relative to its block: those outside [0, k) are classes of other blocks. All but ``cosines`` is differentiable;
     ``others`` are further float tensors that need gradients.
 
-    Returns (parts (blocks, ..., B), best (B,)): ``best`` is the class of each embedding's largest cosine. Besides
-    the inputs and their gradients, memory holds what ``function`` needs for one block. No second derivatives.
+    Returns (parts (blocks, ..., B), value (B,), best (B,)): each embedding's largest cosine and the class it is with.
+    Besides the inputs and their gradients, memory holds what ``function`` needs for one block. No second derivatives.
     """
     return _OverBlocks.apply(function, block_size, embeddings, weight, labels, *others)
+
+
+class BlockHead(MarginHead):
+    """A head that looks at some classes at a time: their *part* (..., B) is all that is known of them afterwards.
+
+    A subclass writes ``block``, the part of one block of classes; ``merge``, the part of several blocks together; and
+    ``losses``, what the part of all classes means. block_size: 0, or the number of classes that are in memory at a
+    time (same value and gradients, a second computation in the backward pass).
+
+    ``weight`` may be cut down to the rows of some classes, when others have the rest: ``partial`` is the part of those
+    here. ``num_classes`` is the number of all.
+    """
+
+    def __init__(self, embed_dim, num_classes, margin, block_size, limits=(0, math.inf)):
+        super().__init__(embed_dim, num_classes, margin, limits)
+        self.block_size = check_count("block_size", block_size, 0)
+
+    def shared(self):
+        """What every block needs beside its weights: a tuple of float tensors, handed to ``block``."""
+        return ()
+
+    def block(self, embeddings, weight, labels, *shared):
+        """The part (..., B) of the classes with rows ``weight`` (k, D), and the embeddings' cosines with them (B, k).
+
+        Labels (B,) count from the block's first class; those outside [0, k) belong to other blocks.
+        """
+        raise NotImplementedError
+
+    def merge(self, parts):
+        """Parts of different classes (n, ..., B) -> the part of all of them (..., B)."""
+        raise NotImplementedError
+
+    def losses(self, part):
+        """The part of all classes (..., B) -> the loss of each embedding (B,)."""
+        raise NotImplementedError
+
+    def partial(self, embeddings, labels, first=0):
+        """The part of the classes whose rows ``weight`` holds, the first of them being class ``first``.
+
+        Returns (part (..., B), value (B,), best (B,)): value is the largest cosine with these classes, best its class.
+        """
+        labels = labels - first
+        if self.block_size:
+            parts, value, best = over_blocks(self.block, self.block_size, embeddings, self.weight, labels, *self.shared())
+            return self.merge(parts), value, best + first
+        part, cosine = self.block(embeddings, self.weight, labels, *self.shared())
+        value, best = cosine.detach().max(1)
+        return part, value, best + first
+
+    def compute(self, embeddings, labels):
+        part, _, best = self.partial(embeddings, labels)
+        self.set_accuracy(best, labels)
+        return self.losses(part).mean()

@@ -21,8 +21,8 @@ from torch import nn
 
 from wespk.losses import LOSSES
 from wespk.losses.aam_softmax import add_angle, subtract_angle
-from wespk.losses.base import MarginHead, check_choice, check_count, check_flag, check_number, cosines
-from wespk.losses.blocks import find_targets, over_blocks
+from wespk.losses.base import check_choice, check_flag, check_number, cosines
+from wespk.losses.blocks import BlockHead, find_targets
 from wespk.utils.errors import InputError
 from wespk.utils.precision import at_least_float32
 
@@ -63,15 +63,14 @@ def balance_point(target, other, lam, num_classes):
 
 
 @LOSSES.register("sphereface2")
-class SphereFace2(MarginHead):
+class SphereFace2(BlockHead):
     """SphereFace2 with margin type C, A or M (see the top of this file); ``bias`` (1, 1) is the b all classes share.
 
     scale: r; margin: m, for C on the cosine's scale, for A in radians, for M a factor >= 1; by default 0.2 (C) or 0.15
     (A), while M has no established value and needs one; lam: weight of the targets, in (0, 1); t: exponent >= 1;
     two_sided: type A only, whether the margin also lowers the other classes' angles; bias_init: ``zero``, or
     ``balanced``: see ``balance_point``, taken at cosines of 0 with the margin given here; detach_g: pass the gradient
-    around g and the margin, as if the logit were r c + b plus a constant; block_size: 0, or the number of classes that
-    are in memory at a time (same value and gradients, a second computation in the backward pass).
+    around g and the margin, as if the logit were r c + b plus a constant; block_size: see ``BlockHead``.
     """
 
     def __init__(self, embed_dim, num_classes, scale=32.0, margin=None, lam=0.7, t=3, margin_type="C", two_sided=True,
@@ -83,14 +82,13 @@ class SphereFace2(MarginHead):
         if not check_flag("two_sided", two_sided) and margin_type != "A":
             raise InputError(f"loss option two_sided: false is for margin_type A; with {margin_type} leave it out")
         super().__init__(embed_dim, num_classes, DEFAULT_MARGINS[margin_type] if margin is None else margin,
-                         limits=MARGIN_LIMITS[margin_type])
+                         block_size, limits=MARGIN_LIMITS[margin_type])
         self.margin_type = margin_type
         self.two_sided = two_sided
         self.scale = check_number("scale", scale, 0, strict=True)
         self.lam = check_number("lam", lam, 0, 1, strict=True)
         self.t = check_number("t", t, 1)
         self.detach_g = check_flag("detach_g", detach_g)
-        self.block_size = check_count("block_size", block_size, 0)
         self.bias = nn.Parameter(torch.full((1, 1), self._balance() if bias_init == "balanced" else 0.0))
 
     def _balance(self):
@@ -119,8 +117,11 @@ class SphereFace2(MarginHead):
             similarity = cosine + (similarity - cosine).detach()
         return self.scale * similarity + bias
 
-    def _block(self, embeddings, weight, labels, bias):
-        """One block's share of each embedding's loss (B,), and its cosines (B, k)."""
+    def shared(self):
+        return (at_least_float32(self.bias),)
+
+    def block(self, embeddings, weight, labels, bias):
+        """The part is the block's share of each embedding's loss (B,)."""
         cosine = cosines(embeddings, weight)
         column, here = find_targets(labels, cosine.shape[1])
         others = (1 - self.lam) * F.softplus(self._logit(self._other, cosine, bias))
@@ -128,12 +129,8 @@ class SphereFace2(MarginHead):
         terms = others.scatter(1, column, torch.where(here, target, others.gather(1, column)))
         return terms.sum(1), cosine
 
-    def compute(self, embeddings, labels):
-        bias = at_least_float32(self.bias)
-        if self.block_size:
-            parts, best = over_blocks(self._block, self.block_size, embeddings, self.weight, labels, bias)
-            self.set_accuracy(best, labels)
-            return parts.sum(0).mean()
-        losses, cosine = self._block(embeddings, self.weight, labels, bias)
-        self.set_accuracy(cosine.argmax(1), labels)
-        return losses.mean()
+    def merge(self, parts):
+        return parts.sum(0)
+
+    def losses(self, part):
+        return part
