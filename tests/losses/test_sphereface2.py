@@ -112,6 +112,12 @@ def test_balanced_bias_has_the_published_values(margin_type, scale, margin, num_
     assert head.bias.item() == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_balanced_head_can_be_built_without_memory():
+    """As training does first of all, to check its options."""
+    with torch.device("meta"):
+        assert build_loss({"name": "sphereface2", "bias_init": "balanced"}, 4, 9).bias.is_meta
+
+
 @pytest.mark.parametrize("options", TYPES, ids=str)
 @pytest.mark.parametrize("lam, num_classes", [(0.7, 5994), (0.3, 100), (0.9, 2), (0.5, 2)])
 def test_at_the_balanced_bias_targets_pull_as_hard_as_all_others(options, lam, num_classes):

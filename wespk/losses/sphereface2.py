@@ -92,7 +92,7 @@ class SphereFace2(BlockHead):
         self.bias = nn.Parameter(torch.full((1, 1), self._balance() if bias_init == "balanced" else 0.0))
 
     def _balance(self):
-        orthogonal = torch.zeros((), dtype=torch.float64)
+        orthogonal = torch.zeros((), dtype=torch.float64, device="cpu")  # numbers also while on "meta"
         target, other = (self.scale * side(orthogonal).item() for side in (self._target, self._other))
         return balance_point(target, other, self.lam, self.num_classes)
 
