@@ -142,11 +142,12 @@ def resample(measures, draw, num, seed):
     resample without targets or without nontargets is drawn again. The result depends on ``seed`` alone.
     """
     rng = generator(seed, "bootstrap")
-    rows = [[measure(*weights) for measure in measures] for weights in _draws(draw, num, rng)]
+    rows = [[measure(*weights) for measure in measures] for weights in draws(draw, num, rng)]
     return [np.array(column) for column in zip(*rows)]
 
 
-def _draws(draw, num, rng):
+def draws(draw, num, rng):
+    """``num`` times the weights (n1,), (n0,) that ``draw`` gives, each class with a trial; see ``resample``."""
     for _ in range(num):
         for _ in range(MAX_REDRAWS):
             weights = draw(rng)
@@ -176,15 +177,19 @@ def interval(value, resampled, resolution, bounded=True, level=0.95):
     if low == high:
         return None
     offset = resolution / 2
-
-    def link(x):
-        return np.log(x + offset) - (np.log(1 - x + offset) if bounded else 0.0)
-
-    def unlink(y):
-        return (np.exp(y) * (1 + offset) - offset) / (1 + np.exp(y)) if bounded else np.exp(y) - offset
-
-    ends = [float(unlink(2 * link(value) - link(end))) for end in (high, low)]
+    reflected = 2 * link(value, offset, bounded) - link(np.array([high, low]), offset, bounded)
+    ends = unlink(reflected, offset, bounded).tolist()
     return max(ends[0], 0.0), min(ends[1], 1.0) if bounded else ends[1]
+
+
+def link(x, offset, bounded=True):
+    """The scale on which intervals are symmetric: logit if bounded, else log, both with ``offset`` against infinity."""
+    return np.log(x + offset) - (np.log(1 - x + offset) if bounded else 0.0)
+
+
+def unlink(y, offset, bounded=True):
+    """The inverse of ``link``."""
+    return (np.exp(y) * (1 + offset) - offset) / (1 + np.exp(y)) if bounded else np.exp(y) - offset
 
 
 def paired_test(first, second, level=0.95):

@@ -1,22 +1,25 @@
 """Score files and trial lists -> the contents of ``metrics.json``."""
 
+import os
 from pathlib import Path
 
 from wespk.io.tables import join_labels, read_table, read_trials
 from wespk.metrics.bootstrap import speakers_from_targets
 from wespk.metrics.evaluate import evaluate
+from wespk.scoring.bias import evaluate_reading, read_readings
 from wespk.utils.errors import InputError
 
 
 def evaluate_files(scores, trials, names=(), utt2spk="", p_targets=(0.01, 0.05), num_resamples=1000, seed=42,
-                   llr=False):  # fmt: skip
+                   llr=False, readings=()):  # fmt: skip
     """Measure score files against their trial lists; lists that several files share are evaluated together.
 
     scores, trials: paths, one trial list for each score file; names: the systems' names, one a score file (default:
     what its name says after the trial list's, ``vox1_O.cosine.asnorm`` -> ``cosine.asnorm``); utt2spk: path, the
     evaluation ids' speakers (default: worked out from the target trials); llr: all files hold natural-log likelihood
-    ratios, not only those named ``*.llr``. Returns the dict described in ``metrics.evaluate``, under "lists", with
-    settings beside it. Raises ``InputError`` naming the file for whatever does not fit.
+    ratios, not only those named ``*.llr``; readings: paths, see ``scoring.bias``, of some of the score files. Returns
+    the dict described in ``metrics.evaluate``, under "lists", with settings beside it; a system with a reading has
+    ``bias.evaluate_reading`` under "log_odds". Raises ``InputError`` naming the file for whatever does not fit.
     """
     if not scores or len(scores) != len(trials) or (names and len(names) != len(scores)):
         raise InputError(
@@ -28,12 +31,16 @@ def evaluate_files(scores, trials, names=(), utt2spk="", p_targets=(0.01, 0.05),
         name = names[i] if names else system_name(score_file, trial_file)
         jobs.setdefault(trial_file, []).append((name, score_file, llr or score_file.endswith(".llr")))
     _check_names(jobs)
+    reading_of = read_readings(readings)
+    lost = next((path for path in reading_of if path not in map(os.path.normpath, scores)), None)
+    if lost is not None:
+        raise InputError(f"--readings has that of {lost}, which is not among --scores: give both or neither")
     speaker_of = read_table(utt2spk) if utt2spk else None
     bootstrap = {"resamples": num_resamples, "seed": seed, "level": 0.95} if num_resamples else None
     results = {"format": 1, "p_targets": list(p_targets), "bootstrap": bootstrap, "lists": []}
     for trial_file, systems in jobs.items():
         try:
-            found = _evaluate_list(trial_file, systems, speaker_of, p_targets, num_resamples, seed)
+            found = _evaluate_list(trial_file, systems, speaker_of, p_targets, num_resamples, seed, reading_of)
         except InputError as error:
             raise error if trial_file in str(error) else InputError(f"{trial_file}: {error}") from None
         results["lists"].append({"name": Path(trial_file).name, "trials": trial_file, **found})
@@ -55,21 +62,29 @@ def _check_names(jobs):
             raise InputError(f"two {kind} are called '{double}': give different names (--names, or those of the files)")
 
 
-def _evaluate_list(trial_file, systems, speaker_of, p_targets, num_resamples, seed):
+def _evaluate_list(trial_file, systems, speaker_of, p_targets, num_resamples, seed, reading_of):
     joined = []
     for name, score_file, is_llr in systems:
         scores, labels = join_labels(score_file, trial_file)
         joined.append((name, scores, is_llr))
     speakers, source = None, None
     if num_resamples:
-        speakers, source = _speakers(read_trials(trial_file), speaker_of, trial_file)
+        speakers, source = speakers_behind(read_trials(trial_file), speaker_of, trial_file)
     found = evaluate(joined, labels, speakers, p_targets, num_resamples, seed)
-    for entry, (_, score_file, _) in zip(found["systems"], systems):
+    for entry, (_, score_file, _), (_, scores, _) in zip(found["systems"], systems, joined):
         entry["scores"] = score_file
+        reading = reading_of.get(os.path.normpath(score_file))
+        if reading:
+            entry["log_odds"] = evaluate_reading(reading, scores, labels, p_targets)
     return {"speakers_from": source, **found}
 
 
-def _speakers(trials, speaker_of, trial_file):
+def speakers_behind(trials, speaker_of, trial_file):
+    """Integers (enroll (n,), test (n,)) that name the speakers of ``Trials``, and how they were found.
+
+    speaker_of: dict id -> speaker, or None: ids that target trials tie together are one speaker's. Raises ``InputError``
+    naming an id that it lacks.
+    """
     if speaker_of is None:
         return speakers_from_targets(*trials), "told apart by the target trials"
     lost = next((key for side in (trials.enroll, trials.test) for key in side if key not in speaker_of), None)
