@@ -2,6 +2,8 @@
 
 import torch
 
+from wespk.utils import dist
+
 
 def _groups(module, weight_decay, decay_all):
     if decay_all:
@@ -46,6 +48,8 @@ def unused_options(conf, objective):
         unused += ["augment.kinds", "augment.reverb_share", "augment.*_snr", "augment.babble_speakers", "augment.bank_minutes"]
     if section["mask_prob"] == 0:
         unused += ["augment.time_*", "augment.freq_*"]
+    if conf["runtime"]["shard_head"] and dist.world_size() == 1:
+        unused += ["runtime.shard_head (one process)"]
     if not conf["optimizer"]["decay_all"] and conf["optimizer"]["weight_decay"] == 0:
         unused += ["optimizer.decay_all"]
     return unused

@@ -8,6 +8,7 @@ from wespk.training import checkpoint
 from wespk.training.experiment import Experiment
 from wespk.training.objectives import build_objective
 from wespk.training.optimizers import build_optimizer, unused_options
+from wespk.training.sharded_head import check_shardable
 from wespk.training.trainer import Trainer
 from wespk.training.validation import HeldOutSpeakers
 from wespk.utils import dist
@@ -41,6 +42,8 @@ def check_model(conf, num_classes=2):
     with torch.device("meta"):
         objective = build_objective(conf, num_classes)
     build_optimizer(objective, conf["optimizer"])
+    if conf["runtime"]["shard_head"]:
+        check_shardable(objective.loss, conf["loss"]["name"])
     end, epochs = conf["margin"]["end_epoch"], conf["train"]["num_epochs"]
     if objective.has_margin and end > epochs:
         raise InputError(f"margin.end_epoch ({end:g}) lies beyond train.num_epochs ({epochs}): the margin would never be "

@@ -2,9 +2,6 @@
 
 import contextlib
 
-import torch
-from torch.nn.parallel import DistributedDataParallel
-
 from wespk.data.group_sampler import plan_batches
 from wespk.data.loader import stream
 from wespk.training import checkpoint
@@ -12,6 +9,7 @@ from wespk.training.guards import FiniteGuard, StopSignal
 from wespk.training.monitor import Meter, Monitor
 from wespk.training.optimizers import build_optimizer, set_learning_rate
 from wespk.training.schedules import learning_rate, margin
+from wespk.training.sharded_head import ShardedHead, Shards
 from wespk.utils import dist
 from wespk.utils.errors import InputError
 from wespk.utils.seed import seed_everything
@@ -27,7 +25,10 @@ class Trainer:
 
     def __init__(self, conf, experiment, source, objective, device, logger, validate=None):
         self.conf, self.experiment, self.source, self.device, self.log = conf, experiment, source, device, logger
+        if conf["runtime"]["shard_head"] and dist.world_size() > 1:
+            objective.loss = ShardedHead(objective.loss)
         self.objective, self.validate = objective.to(device), validate
+        self.shards = Shards(self.objective)
         train = conf["train"]
         self.plan = plan_batches(source.labels, getattr(objective.loss, "utterances", None), train["batch_size"],
                                  train["accumulate"], conf["seed"], dist.rank(), dist.world_size())
@@ -41,36 +42,35 @@ class Trainer:
     def _state(self):
         return {"config": self.conf, "speakers": self.source.speakers, "fingerprint": self.fingerprint,
                 "step": self.step, "steps_per_epoch": self.steps_per_epoch,
-                "model": self.objective.model.state_dict(), "loss": self.objective.loss.state_dict(),
-                "optimizer": self.optimizer.state_dict()}
+                "model": self.objective.model.state_dict(), **self.shards.state(self.optimizer)}
 
     def resume(self):
         """Take up the newest checkpoint of the experiment, if there is one. Returns the number of steps already done."""
         path = dist.from_main(checkpoint.newest(self.experiment.checkpoints))  # one view of a shared disk
         if path is None:
             return 0
-        state = checkpoint.load(path, self.device)
+        state = checkpoint.load(path, "cpu" if self.shards.head else self.device)  # a device need not hold all classes
         for name, mine in (("fingerprint", self.fingerprint), ("steps_per_epoch", self.steps_per_epoch)):
             if state[name] != mine:
                 raise InputError(f"{path} was trained on other data than these ({name} differs); train under another --exp")
         self.objective.model.load_state_dict(state["model"])
-        self.objective.loss.load_state_dict(state["loss"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.shards.load(state, self.optimizer)
         self.step = state["step"]
         self.log.info("resuming from %s at step %d of %d", path, self.step, self.total_steps)
         return self.step
 
     def save(self):
-        """Write a checkpoint: the epoch's own at an epoch's end, latest.pt inside an epoch. Main process only."""
+        """Write a checkpoint: the epoch's own at an epoch's end, latest.pt inside an epoch. The main process writes."""
         self.guard.drain()
+        state = self._state()
         if not dist.is_main():
             return
         folder = self.experiment.checkpoints
         latest = folder / checkpoint.NAMES["latest"]
         if self.step % self.steps_per_epoch:
-            checkpoint.save(latest, self._state())
+            checkpoint.save(latest, state)
             return
-        checkpoint.save(checkpoint.epoch_path(folder, self.step // self.steps_per_epoch), self._state())
+        checkpoint.save(checkpoint.epoch_path(folder, self.step // self.steps_per_epoch), state)
         latest.unlink(missing_ok=True)
         checkpoint.prune(folder, self.conf["train"]["keep"])
 
@@ -101,7 +101,7 @@ class Trainer:
             meter.add(scalars, len(labels))
             self.guard.watch(self.step + 1, scalars["loss"], lambda b=batch: self.source.describe(b.items))
         if self.conf["train"]["grad_clip"] > 0:
-            torch.nn.utils.clip_grad_norm_(module.parameters(), self.conf["train"]["grad_clip"])
+            self.shards.clip_gradients(self.conf["train"]["grad_clip"])
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
@@ -112,7 +112,7 @@ class Trainer:
         runtime, first = self.conf["runtime"], self.resume()
         module = self.objective
         if dist.world_size() > 1:
-            module = DistributedDataParallel(module)
+            module = self.shards.wrap()
         batches = stream(self.source, self.plan, first, self.total_steps, runtime["num_workers"],
                          pin_memory=self.device.type == "cuda")
         monitor = Monitor(self.experiment, self.log, self.total_steps, self.steps_per_epoch, first, dist.is_main(),

@@ -78,6 +78,32 @@ def any_rank(flag):
     return bool(value.item())
 
 
+def from_all(number):
+    """Every process's integer ``number``, as a list, on every process. Asked on the hosts: no GPU waits for it."""
+    if not dist.is_initialized():
+        return [number]
+    numbers = [torch.zeros(1, dtype=torch.int64) for _ in range(world_size())]
+    dist.all_gather(numbers, torch.tensor([number]), group=_control)
+    return [int(n) for n in numbers]
+
+
+def rows_to_main(tensor, sizes):
+    """On the main process all processes' rows in one tensor on the CPU, ``sizes[rank]`` of each; None elsewhere.
+
+    It goes by way of the hosts, straight into place: no device needs room for it.
+    """
+    rows = tensor.detach().cpu().contiguous()
+    if not is_main():
+        dist.send(rows, 0, group=_control)
+        return None
+    whole = rows.new_empty(sum(sizes), *rows.shape[1:])
+    pieces = whole.split(sizes)
+    pieces[0].copy_(rows)
+    for other in range(1, world_size()):
+        dist.recv(pieces[other], other, group=_control)
+    return whole
+
+
 def from_main(value):
     """The main process's ``value`` (anything that pickles), on every process."""
     if not dist.is_initialized():

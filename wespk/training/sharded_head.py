@@ -1,0 +1,175 @@
+"""A classifier head whose classes are split over the processes of a distributed run.
+
+Each process holds, and updates, the weights of its own classes only. In a step all embeddings and labels go to every
+process, which computes the part of its classes for the whole batch; of these parts, a few numbers an embedding, the
+losses are made: SphereFace2's are summed, the softmax losses' log-sum-exps combined (``BlockHead``). Value and
+gradients are those of the whole head on the whole batch.
+
+Gradients: the trainer scales each process's loss so that the *mean* over processes of their gradients is the whole
+batch's, and DDP takes that mean. Here a gradient that reaches a process from all others is a *sum*; DDP's mean makes
+the encoder's and SphereFace2's bias right, and the class weights, which DDP leaves alone, are divided by their number.
+
+Files know nothing of this: a checkpoint holds the whole head and the whole state of its optimiser.
+"""
+
+import torch
+import torch.distributed
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from wespk.losses.blocks import BlockHead
+from wespk.utils import dist
+from wespk.utils.errors import InputError
+from wespk.utils.precision import at_least_float32
+
+
+def check_shardable(loss, name):
+    """Raise ``InputError`` if ``loss``, called ``name`` in the configuration, cannot be split over processes."""
+    if not isinstance(loss, BlockHead):
+        raise InputError(f"runtime.shard_head: loss.name={name} cannot be split over processes; sphereface2, aam_softmax "
+                         "and am_softmax can. Leave runtime.shard_head at false")
+
+
+def _gather(tensor, sizes):
+    """Every process's ``tensor`` (n, ...), n being ``sizes[rank]``, one below another, on every process. No gradient."""
+    padded = tensor.new_zeros(max(sizes), *tensor.shape[1:])
+    padded[: len(tensor)] = tensor
+    pieces = [torch.empty_like(padded) for _ in sizes]
+    torch.distributed.all_gather(pieces, padded)
+    return torch.cat([piece[:size] for piece, size in zip(pieces, sizes)])
+
+
+class _Gather(torch.autograd.Function):
+    """``_gather`` with a gradient: the sum of what all processes send back to this one's rows."""
+
+    @staticmethod
+    def forward(ctx, tensor, sizes):
+        ctx.rows = _own(sizes)
+        return _gather(tensor, sizes)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return dist.sum_over_ranks(gradient.contiguous().clone())[ctx.rows], None
+
+
+def _own(sizes):
+    """Slice of this process's rows, when process i has ``sizes[i]`` of them."""
+    first = sum(sizes[: dist.rank()])
+    return slice(first, first + sizes[dist.rank()])
+
+
+class ShardedHead(nn.Module):
+    """``head`` (a ``BlockHead``, whole) cut down to this process's classes; to be used like the head itself.
+
+    forward(embeddings (B, D), labels (B,)) of this process -> the mean loss of these B embeddings against all classes.
+    B may differ between processes; all must call together. The classes are contiguous rows, split as evenly as can be.
+    Every process makes the whole head before it is cut, in host memory, so that it starts from the numbers of an
+    unsharded run. Raises ``InputError`` when there are fewer classes than processes.
+    """
+
+    has_margin = True
+
+    def __init__(self, head):
+        super().__init__()
+        classes, world = head.num_classes, dist.world_size()
+        if classes < world:
+            raise InputError(f"runtime.shard_head: {classes} classes cannot be split over {world} processes")
+        self.sizes = [classes * (i + 1) // world - classes * i // world for i in range(world)]
+        self.rows = _own(self.sizes)
+        head.weight = nn.Parameter(head.weight.detach()[self.rows].clone())
+        head.weight.register_hook(lambda gradient: gradient / world)
+        self.head, self.stats = head, {}
+
+    def set_margin(self, margin):
+        """Use this margin from now on."""
+        self.head.set_margin(margin)
+
+    def forward(self, embeddings, labels):
+        self.head.check(embeddings, labels)
+        sizes = dist.from_all(len(labels))
+        own = _own(sizes)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            everyone = _Gather.apply(at_least_float32(embeddings), sizes)
+            part, value, best = self.head.partial(everyone, _gather(labels, sizes), self.rows.start)
+            ones = [1] * len(self.sizes)
+            parts = _Gather.apply(part[None], ones)
+            winner = _gather(value[None], ones).argmax(0, keepdim=True)
+            best = _gather(best[None], ones).gather(0, winner)[0]
+            self.stats = {"accuracy": (best[own] == labels).float().mean()}
+            return self.head.losses(self.head.merge(parts))[own].mean()
+
+    def whole_state(self):
+        """The state of the unsharded head, on the main process; nothing useful elsewhere. All must call together."""
+        return {**self.head.state_dict(), "weight": dist.rows_to_main(self.head.weight.detach(), self.sizes)}
+
+    def load_whole_state(self, state):
+        """Take this process's rows out of the state of an unsharded head."""
+        self.head.load_state_dict({**state, "weight": state["weight"][self.rows]})
+
+
+class Shards:
+    """What a run does otherwise when its head may be sharded; with an unsharded one, what it always does.
+
+    objective: module with ``loss``, an ordinary loss or a ``ShardedHead``.
+    """
+
+    def __init__(self, objective):
+        self.objective = objective
+        self.head = objective.loss if isinstance(objective.loss, ShardedHead) else None
+
+    def wrap(self):
+        """The objective in DDP, which leaves the split weights alone."""
+        if self.head:
+            mine = [name for name, p in self.objective.named_parameters() if p is self.head.head.weight]
+            DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self.objective, mine)
+        return DistributedDataParallel(self.objective)
+
+    def _index(self, optimizer):
+        """The number that the optimiser's state has for the split weights."""
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        return next(i for i, p in enumerate(parameters) if p is self.head.head.weight)
+
+    def state(self, optimizer):
+        """State of the loss and of ``optimizer`` as an unsharded run has them: the same call on every process.
+
+        Whole on the main process only.
+        """
+        state = optimizer.state_dict()
+        if not self.head:
+            return {"loss": self.objective.loss.state_dict(), "optimizer": state}
+        index = self._index(optimizer)
+        mine = state["state"].get(index, {})
+        whole = {n: dist.rows_to_main(v, self.head.sizes) if _has_rows(v) else v for n, v in mine.items()}
+        moments = {**state["state"], index: whole} if mine else state["state"]
+        return {"loss": self.head.whole_state(), "optimizer": {**state, "state": moments}}
+
+    def load(self, state, optimizer):
+        """Take up what ``state`` returned, here or in an unsharded run or with another number of processes."""
+        if not self.head:
+            self.objective.loss.load_state_dict(state["loss"])
+            optimizer.load_state_dict(state["optimizer"])
+            return
+        self.head.load_whole_state(state["loss"])
+        index, saved = self._index(optimizer), state["optimizer"]
+        moments = dict(saved["state"])
+        if index in moments:
+            moments[index] = {n: v[self.head.rows].clone() if _has_rows(v) else v for n, v in moments[index].items()}
+        optimizer.load_state_dict({**saved, "state": moments})
+
+    def clip_gradients(self, largest):
+        """Scale all gradients so that their norm, in which every class counts once, is at most ``largest``."""
+        parameters = [p for p in self.objective.parameters() if p.grad is not None]
+        if not self.head:
+            torch.nn.utils.clip_grad_norm_(parameters, largest)
+            return
+        split = self.head.head.weight
+        rest = torch.stack([torch.linalg.vector_norm(p.grad) for p in parameters if p is not split])
+        norm = (rest.square().sum() + dist.sum_over_ranks(torch.linalg.vector_norm(split.grad).square())).sqrt()
+        factor = (largest / (norm + 1e-6)).clamp(max=1)
+        for parameter in parameters:
+            parameter.grad.mul_(factor)
+
+
+def _has_rows(value):
+    """Whether an entry of an optimiser's state is as large as the weights, unlike its step count."""
+    return torch.is_tensor(value) and value.dim() == 2
