@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from wespk.augment.spec_mask import SpecMask
-from wespk.data.speakers import label_speakers
+from wespk.data.labels import label_for_training
 from wespk.data.stored import check_stamp
 from wespk.features.front_end import FrontEnd
 from wespk.io.ark import read_array, read_scp
@@ -29,10 +29,11 @@ def keep_long(keys, lengths, least, what):
 class FeatureChunks:
     """Chunks of ``data.chunk_frames`` frames out of ``data_dir/feats.scp``, a new one of each utterance every epoch.
 
-    ``labels`` int64 (N,) and ``speakers`` describe the N utterances with at least ``data.min_frames`` frames. ``fetch``
-    runs in the loader's workers and returns frames as they lie in the ark; ``finish`` decompresses, normalises and
-    masks them on the training device. An utterance shorter than a chunk is repeated. With ``features.vad``, chunks are
-    taken from the speech frames alone (which means reading whole utterances).
+    ``labels`` int64 (N,) and ``speakers`` describe the N utterances with at least ``data.min_frames`` frames, of which
+    ``relabelled`` bear another speaker's label because the section ``labels`` asks for it. ``fetch`` runs in the loader's
+    workers and returns frames as they lie in the ark; ``finish`` decompresses, normalises and masks them on the training
+    device. An utterance shorter than a chunk is repeated. With ``features.vad``, chunks are taken from the speech frames
+    alone (which means reading whole utterances).
 
     Raises ``InputError`` for missing files, utterances without a speaker, and features that are not what the
     configuration describes.
@@ -54,7 +55,7 @@ class FeatureChunks:
         self.too_short = len(keys) - len(kept)
         del frames  # some gigabytes at VoxCeleb's size
         names = [keys[i] for i in kept]
-        self.speakers, self.labels = label_speakers(names, read_table(data_dir / "utt2spk"), data_dir / "utt2spk")
+        self.speakers, self.labels, self.relabelled = label_for_training(conf, data_dir, names)
         self.keys = PackedStrings(names)
         self.reader = FrameReader((table[k] for k in names), names, lengths[kept])
         self.vad = self._vad_specs(data_dir, names) if conf["features"]["vad"] else None

@@ -11,7 +11,7 @@ from wespk.augment.chain import WaveAugment
 from wespk.augment.spec_mask import SpecMask
 from wespk.augment.speed import speed_classes
 from wespk.data.chunks import keep_long
-from wespk.data.speakers import label_speakers
+from wespk.data.labels import label_for_training
 from wespk.features.front_end import FrontEnd
 from wespk.io.audio import read_audio
 from wespk.io.tables import read_table
@@ -66,7 +66,8 @@ class WaveChunks:
     """Crops of ``data_dir/wav.scp``, a new one of each utterance every epoch; the interface of ``FeatureChunks``.
 
     ``fetch`` reads samples; ``finish`` augments them, computes the features, normalises and masks, all on the training
-    device. With ``augment.speeds`` each speed of a speaker is a speaker of its own, named ``sp0.9-SPEAKER``.
+    device. With ``augment.speeds`` each speed of a speaker is a speaker of its own, named ``sp0.9-SPEAKER``
+    after the one whose label the utterance bears.
     musan_dir, rirs_dir: folders written by stage 1, needed as far as the section ``augment`` asks for them.
     """
 
@@ -88,9 +89,8 @@ class WaveChunks:
         self.too_short = len(keys) - len(kept)
         keys, self.samples = [keys[i] for i in kept], samples[kept]
         self.keys, self.specs = PackedStrings(keys), PackedStrings(table[k] for k in keys)
-        names, labels = label_speakers(keys, read_table(data_dir / "utt2spk"), data_dir / "utt2spk")
+        names, self.labels, self.relabelled = label_for_training(conf, data_dir, keys)
         self.speakers = speed_classes(names, conf["augment"]["speeds"])
-        self.labels = labels
         self.num_names, self.rate = len(names), rate
         self.chunk, self.seed = self.front_end.num_samples(conf["data"]["chunk_frames"]), conf["seed"]
         self.augment, self.banks = self._augment(conf, musan_dir, rirs_dir, device)

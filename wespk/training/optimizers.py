@@ -41,6 +41,8 @@ def unused_options(conf, objective):
         unused += ["features.num_ceps"]
     if not objective.has_margin:
         unused += [f"margin.* ({conf['loss']['name']} has none)"]
+    if conf["labels"]["noise"] == "none":
+        unused += ["labels.seed"]
     section = conf["augment"]
     if conf["data"]["input"] == "feats":
         unused += ["augment.* but for the masks"]

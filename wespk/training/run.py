@@ -3,6 +3,7 @@
 import torch
 
 from wespk.data import build_source
+from wespk.data.labels import noise_name
 from wespk.features.front_end import FrontEnd
 from wespk.training import checkpoint
 from wespk.training.experiment import Experiment
@@ -96,6 +97,8 @@ def _train(conf, exp, train_data, dev_data, device, musan, rirs, world):
     parameters = sum(p.numel() for p in objective.model.parameters())
     derived = {"num_speakers": len(source.speakers), "num_utterances": len(source.labels), "parameters": parameters,
                "train_data": str(train_data), "processes": world, "device": device.type}
+    if source.relabelled:
+        derived["num_relabelled"] = source.relabelled
     notes = dist.from_main(experiment.begin(conf, derived) if dist.is_main() else None)
     logger = get_logger(experiment.log if dist.is_main() else None)
     for note in notes:
@@ -113,6 +116,9 @@ def _train(conf, exp, train_data, dev_data, device, musan, rirs, world):
 def _announce(logger, conf, source, trainer, parameters, device, world):
     logger.info("%d utterances of %d speakers (%s); %s", len(source.labels), len(source.speakers), source.summary(),
                 f"{trainer.steps_per_epoch} steps an epoch, {trainer.total_steps} in all")
+    if source.relabelled:
+        logger.info("labels %s: %d of these utterances bear another speaker's label, on purpose", noise_name(conf["labels"]),
+                    source.relabelled)
     logger.info("%s: %.2f M parameters; %s; %d process(es) on %s", conf["model"]["name"], parameters / 1e6,
                 conf["loss"]["name"], world, device.type)
     logger.info("learning rate %g -> %g for a whole batch of %d, used as given: not rescaled by batch or processes",

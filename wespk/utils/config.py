@@ -229,6 +229,9 @@ def _check_across(conf):
                          f"({conf['train']['num_epochs']}): the learning rate would never be reached")
     if conf["margin"]["end_epoch"] < conf["margin"]["start_epoch"]:
         raise InputError("margin.end_epoch lies before margin.start_epoch")
+    if (conf["labels"]["noise"] == "none") != (conf["labels"]["rate"] == 0):
+        raise InputError(f"labels.noise={conf['labels']['noise']} with labels.rate={conf['labels']['rate']:g} is half a wish: "
+                         "give a kind of noise and a rate above 0, or labels.noise=none labels.rate=0")
     if conf["data"]["input"] == "feats" and (conf["augment"]["speeds"] or conf["augment"]["prob"] > 0):
         raise InputError("augment.speeds and augment.prob work on waveforms: set data.input=waves, "
                          "or use the section 'copies' to make copies in stage 2")
