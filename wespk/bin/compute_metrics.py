@@ -4,7 +4,8 @@ from wespk.utils.cli import main
 
 
 def compute_metrics(scores: str, trials: str, out: str, names: str = "", utt2spk: str = "",
-                    p_targets: str = "0.01,0.05", bootstrap: int = 1000, seed: int = 42, llr: bool = False):
+                    p_targets: str = "0.01,0.05", bootstrap: int = 1000, seed: int = 42, llr: bool = False,
+                    readings: str = ""):
     """EER, minDCF and min-Cllr of score files, and actDCF and Cllr of those that hold log-likelihood ratios.
 
     95 % confidence intervals come from resampling the speakers (and, for comparison, the trials). Systems scored on one
@@ -21,6 +22,8 @@ def compute_metrics(scores: str, trials: str, out: str, names: str = "", utt2spk
         bootstrap: number of resamples; 0: no intervals and no comparisons
         seed: seed of the resampling
         llr: all scores are natural-log likelihood ratios; false: those in files named *.llr are
+        readings: JSON files that score_bias wrote beside some of the score files, comma-separated; their thresholds are
+            reported as cosines
     """
     import json
 
@@ -38,7 +41,8 @@ def compute_metrics(scores: str, trials: str, out: str, names: str = "", utt2spk
         raise InputError(f"--p-targets takes numbers separated by commas, not '{p_targets}'") from None
     if not priors or bootstrap < 0:
         raise InputError("--p-targets needs at least one number, and --bootstrap must not be negative")
-    results = evaluate_files(words(scores), words(trials), words(names), utt2spk, priors, bootstrap, seed, llr)
+    results = evaluate_files(words(scores), words(trials), words(names), utt2spk, priors, bootstrap, seed, llr,
+                             words(readings))
     write_text(out, json.dumps(results, indent=1) + "\n")
     header, rows = result_rows(results)
     for row in rows:

@@ -81,6 +81,10 @@ class Loss(nn.Module):
         if margin != 0:
             raise InputError(f"loss {type(self).__name__} has no margin to set: it must be 0, not {margin!r}")
 
+    def log_odds(self):
+        """What the trained loss says of a cosine, as ``log_odds.LogOdds``. Raises ``InputError`` if it says nothing."""
+        raise InputError(f"loss {type(self).__name__} trains no threshold: only sphereface2 offers log-odds by its bias")
+
     def forward(self, embeddings, labels):
         """embeddings: (B, D) floats; labels: (B,) int64. Returns a 0-dim loss, float32 or wider.
 

@@ -23,6 +23,7 @@ from wespk.losses import LOSSES
 from wespk.losses.aam_softmax import add_angle, subtract_angle
 from wespk.losses.base import check_choice, check_flag, check_number, cosines
 from wespk.losses.blocks import BlockHead, find_targets
+from wespk.losses.log_odds import LogOdds
 from wespk.utils.errors import InputError
 from wespk.utils.precision import at_least_float32
 
@@ -95,6 +96,9 @@ class SphereFace2(BlockHead):
         orthogonal = torch.zeros((), dtype=torch.float64, device="cpu")  # numbers also while on "meta"
         target, other = (self.scale * side(orthogonal).item() for side in (self._target, self._other))
         return balance_point(target, other, self.lam, self.num_classes)
+
+    def log_odds(self):
+        return LogOdds(float(self.scale), float(self.t), self.bias.item(), float(self.lam), self.num_classes)
 
     def _target(self, cosine):
         """The target's adjusted similarity: its cosine lowered by the margin, and g."""

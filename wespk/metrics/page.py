@@ -4,7 +4,7 @@ import base64
 import re
 from html import escape
 
-from wespk.metrics import report
+from wespk.metrics import bias_report, report
 from wespk.metrics.plots import det_png, histogram_png
 
 STYLE = """
@@ -42,6 +42,9 @@ def page(results, title, deviations, det):
         parts += ["<h2>Expected</h2>", _list(lines, "flag" if deviations else "")]
     parts += ["<h2>Detection error trade-off</h2>", _image(det, "DET curves; dots mark the equal error rates")]
     parts += ["<h2>Scores</h2>", _image(histograms_of(results), "Histograms of target and nontarget scores")]
+    for before, header, rows, after in bias_report.sections(results):
+        sentences = [f"<p>{escape(line)}</p>" for line in before]
+        parts += [f"<h2>{bias_report.TITLE}</h2>", *sentences, _table(header, rows), _list(after)]
     header, rows = report.comparison_rows(results)
     if rows:
         parts += ["<h2>Paired comparison on the same resamples</h2>", _table(header, rows)]

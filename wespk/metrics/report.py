@@ -2,6 +2,7 @@
 
 import re
 
+from wespk.metrics import bias_report
 from wespk.utils.errors import InputError
 from wespk.utils.registry import nearest
 
@@ -159,6 +160,9 @@ def markdown(results, title, deviations=None):
     if deviations is not None:
         parts.append("\n## Expected\n\n")
         parts += [f"- {line}\n" for line in deviation_lines(deviations) or [ALL_MET]]
+    for before, header, rows, after in bias_report.sections(results):
+        parts += [f"\n## {bias_report.TITLE}\n\n", *(f"{line}\n" for line in before), "\n"]
+        parts += [markdown_table(header, rows), "\n", *(f"- {line}\n" for line in after)]
     header, rows = comparison_rows(results)
     if rows:
         parts += ["\n## Paired comparison on the same resamples\n\n", markdown_table(header, rows)]

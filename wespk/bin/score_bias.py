@@ -1,0 +1,42 @@
+"""Stage 5, for SphereFace2: log-likelihood ratios by the bias that training left."""
+
+from wespk.utils.cli import main
+
+
+def score_bias(trials: str, embeddings: str, checkpoint: str, out: str, enroll_embeddings: str = ""):
+    """Score every trial by what the loss's own bias says: an uncalibrated natural-log likelihood ratio.
+
+    z = r g(cosine) + b is the log-odds of a target that SphereFace2 trained, at the prior of the training; z less that
+    prior's log-odds is written. No mean is subtracted from the embeddings, as none is in training. A file of the same
+    name with .json in place of .llr is written beside, for compute_metrics --readings.
+
+    Args:
+        trials: trial list, `enroll test [target|nontarget]` lines
+        embeddings: xvector.scp that holds both sides (or the test side)
+        checkpoint: checkpoint that the embeddings were made with, or its experiment's folder (the average, else the
+            newest)
+        out: score file to write, NAME.llr
+        enroll_embeddings: xvector.scp of the enrolment side, when it has its own
+    """
+    from wespk.embedding.loading import load_loss
+    from wespk.io.tables import read_trials
+    from wespk.scoring.bias import write_llr
+    from wespk.scoring.cosine import score_trials
+    from wespk.utils.errors import InputError
+
+    loss, path, conf = load_loss(checkpoint)
+    try:
+        log_odds = loss.log_odds()
+    except InputError as error:
+        raise InputError(f"{path} was trained with loss.name={conf['loss']['name']}: {error}") from None
+    about = {"checkpoint": str(path), "margin_type": loss.margin_type, "final_margin": conf["margin"]["final"]}
+    pairs = read_trials(trials)
+    cosines = score_trials(pairs.enroll, pairs.test, embeddings, enroll_embeddings)
+    write_llr(out, pairs.enroll, pairs.test, cosines, log_odds, about)
+    c0 = log_odds.threshold(log_odds.prior)
+    says = "no cosine is accepted" if c0 is None else f"accepted from cosine {c0:.4f} on"
+    print(f"{out}: {len(cosines)} trials scored; at the training prior of {log_odds.prior:.3g} {says}")
+
+
+if __name__ == "__main__":
+    main(score_bias)

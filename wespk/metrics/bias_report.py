@@ -1,0 +1,61 @@
+"""The section "What the bias says" of a report: how far a SphereFace2's own log-likelihood ratios are from calibrated.
+
+It is there when a system of ``metrics.json`` has an entry "log_odds", which ``wespk.scoring.bias`` makes.
+"""
+
+TITLE = "What the bias says"
+OWN = ("training_prior", "equal_error_cosine", "points")  # what differs from list to list, or follows from the rest
+MIDPOINT = "z, the midpoint of the logits that targets and others were trained on, has the right sign but claims too much"
+SHIFTED = "z, taken without it, is a log-odds only roughly"
+
+
+def sections(results):
+    """A list of (sentences before the table, header, rows, sentences after it), one for each trained bias."""
+    groups = {}
+    for trials in results["lists"]:
+        for system in trials["systems"]:
+            if "log_odds" in system:
+                about = {name: value for name, value in system["log_odds"].items() if name not in OWN}
+                groups.setdefault(str(about), []).append((trials["name"], system))
+    return [(_before(found[0][1]), *_table(found), [_after(*entry) for entry in found]) for found in groups.values()]
+
+
+def _before(system):
+    read = system["log_odds"]
+    c0 = read["points"][0]["cosine"]
+    lines = [
+        (f"z = r g(c) + b with r = {read['scale']:g}, t = {read['t']:g} and the trained b = {read['bias']:.4f} was trained "
+         f"as the log-odds of a target, lam = {read['lam']:g}, among K = {read['num_classes']} speakers, which is a prior "
+         f"of {read['training_prior']:.3g}. c is the cosine of the embeddings as they are, no mean subtracted."),
+        (f"z > 0, accept at that prior, {_at(c0, 'means c > {}', 'holds for no cosine')}. {system['name']} is z less the "
+         "prior's log-odds: a natural-log likelihood ratio, if z were right."),
+        ("It is not calibrated: training compares an embedding with the weight vector of its speaker, a trial two "
+         "embeddings of a new speaker, whose cosine is lower. The gaps between actDCF and minDCF, Cllr and min-Cllr are "
+         "what calibration on labelled trials would gain."),
+    ]
+    if read["final_margin"] != (1 if read["margin_type"] == "M" else 0):
+        effect = MIDPOINT if read["margin_type"] == "C" else SHIFTED
+        lines.append(f"With a margin (type {read['margin_type']}, {read['final_margin']:g} at the end), {effect}.")
+    return lines
+
+
+def _table(found):
+    header = ["trials", "p_target", "accept from cosine", "P_miss %", "P_fa %", "actDCF", "minDCF"]
+    rows = []
+    for name, system in found:
+        for i, point in enumerate(system["log_odds"]["points"]):
+            prior = f"{point['p_target']:.3g}" + ("" if i else " (training)")
+            rates = [f"{100 * point[kind]:.3f}" for kind in ("miss", "false_alarm")]
+            costs = [f"{point[kind]:.4f}" for kind in ("act_dcf", "min_dcf")]
+            rows.append([name, prior, _at(point["cosine"], "{}", "none"), *rates, *costs])
+    return header, rows
+
+
+def _at(cosine, form, never):
+    return never if cosine is None else form.format(f"{cosine:.4f}")
+
+
+def _after(name, system):
+    metrics, equal = system["metrics"], system["log_odds"]["equal_error_cosine"]
+    return (f"{name}: Cllr {metrics['cllr']['value']:.4f}, min-Cllr {metrics['min_cllr']['value']:.4f} bits; misses and "
+            f"false alarms are equal at cosine {equal:.4f}.")
