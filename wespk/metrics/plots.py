@@ -1,4 +1,4 @@
-"""DET curves and score histograms as PNG. matplotlib is imported when the first chart is drawn."""
+"""DET curves, score histograms and lines over conditions as PNG. matplotlib is imported when the first chart is drawn."""
 
 import io
 from statistics import NormalDist
@@ -8,6 +8,7 @@ import numpy as np
 # Okabe and Ito's colours, told apart by colour-blind readers too; yellow left out, too pale for lines
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
 DASHES = ["-", "--", ":", "-."]
+MARKERS = ["o", "s", "^", "D", "v", "x", "P", "*"]
 TICKS = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 TARGET, NONTARGET, INK, GRID = "#0072B2", "#D55E00", "#333333", "#d9d9d9"
 RESOLUTION = 110
@@ -108,4 +109,32 @@ def histogram_png(systems):
         axes.set_visible(False)
     entries = figure.axes[0].get_legend_handles_labels()
     figure.legend(*entries, loc="outside upper right", ncols=3, frameon=False, fontsize=9)
+    return _png(figure)
+
+
+def levels_png(lines, x_title, title):
+    """EER over the levels of a condition, one line a system, PNG bytes.
+
+    lines: label -> list of (x, EER, low, high), rates as fractions; x numbers, or texts in order. Colour, dash and
+    marker tell the systems apart; the bars, 95 % intervals, stand a little aside of one another.
+    """
+    named = any(isinstance(point[0], str) for points in lines.values() for point in points)
+    places = list(dict.fromkeys(point[0] for points in lines.values() for point in points))
+    at = {place: i if named else place for i, place in enumerate(places)}
+    step = min(np.diff(sorted(at.values())), default=1.0)
+    figure = _figure(7.4, 4.6)
+    axes = figure.add_subplot()
+    for i, (label, points) in enumerate(lines.items()):
+        x = [at[point[0]] + step * 0.4 * ((i + 0.5) / len(lines) - 0.5) for point in points]
+        y, low, high = (100 * np.array(column) for column in list(zip(*points))[1:])
+        bars = np.maximum([y - low, high - y], 0)  # a mean may lie outside of its reflected interval
+        axes.errorbar(x, y, bars, fmt=MARKERS[i % len(MARKERS)] + DASHES[i % len(DASHES)], markersize=5, label=label,
+                      color=COLOURS[i % len(COLOURS)], linewidth=1.5, elinewidth=0.9, capsize=2)  # fmt: skip
+    axes.set_xticks(list(at.values()), [str(place) if named else f"{place:g}" for place in at])
+    axes.set(ylim=(0, None), title=title)
+    axes.set_xlabel(x_title, color=INK)
+    axes.set_ylabel("EER, %", color=INK)
+    axes.grid(axis="y", color=GRID, linewidth=0.6)
+    _plain(axes)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     return _png(figure)

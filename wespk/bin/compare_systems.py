@@ -1,0 +1,52 @@
+"""Compare the systems of a grid of experiments (tools/run_grid.py calls this at its end)."""
+
+from wespk.utils.cli import main
+
+
+def compare_systems(grid: str, root: str, data: str, out: str = "", without: str = "", bootstrap: int = 1000,
+                    seed: int = 42, p_targets: str = "0.01,0.05", validations: int = 2):
+    """Means over seeds, 95 % intervals and paired tests against a baseline, from the score files of a grid.
+
+    Writes COMPARISON.md, comparison.json, comparison.tsv and, for a grid with a second axis, charts of the EER. Of a
+    grid that ends at stage 3, the error rates of the held-out training speakers are compared instead.
+
+    Args:
+        grid: YAML file that defines the grid
+        root: folder with its experiments, SYSTEM[/LEVEL]/seedN
+        data: data folder that they were trained and tested with
+        out: folder to write to; empty: root
+        without: experiments to leave out (folders relative to root), comma-separated
+        bootstrap: number of resamples
+        seed: seed of the resampling
+        p_targets: prior probabilities of a target, for minDCF, comma-separated
+        validations: how many validations at the end of a training are averaged, of a grid that ends at stage 3
+    """
+    import json
+    from pathlib import Path
+
+    from wespk.io.atomic import open_atomic, write_text
+    from wespk.metrics.comparison_report import charts, markdown, tsv
+    from wespk.scoring.comparison import compare_experiments
+    from wespk.utils.errors import InputError
+    from wespk.utils.grid import read_grid
+
+    try:
+        priors = [float(word) for word in p_targets.split(",") if word]
+    except ValueError:
+        raise InputError(f"--p-targets takes numbers separated by commas, not '{p_targets}'") from None
+    if bootstrap < 1 or validations < 1:
+        raise InputError("--bootstrap and --validations must be 1 or more")
+    left_out = [word for word in without.split(",") if word]
+    found = compare_experiments(read_grid(grid), root, data, left_out, priors, bootstrap, seed, validations)
+    folder, text = Path(out or root), markdown(found)
+    write_text(folder / "COMPARISON.md", text)
+    write_text(folder / "comparison.json", json.dumps(found, indent=1) + "\n")
+    write_text(folder / "comparison.tsv", tsv(found))
+    for name, png in charts(found).items():
+        with open_atomic(folder / name, "wb") as file:
+            file.write(png)
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    main(compare_systems)

@@ -1,0 +1,203 @@
+"""A comparison of systems (see ``scoring.comparison``) as Markdown, as a table for programs, and as charts."""
+
+import re
+
+from wespk.metrics.plots import levels_png
+from wespk.metrics.report import FEW_SPEAKERS, markdown_table, show, title_of
+
+SIGNIFICANT = 0.05
+COLUMNS = ("list", "scores", "level", "system", "label", "measure", "mean", "sd", "low", "high", "difference",
+           "difference_low", "difference_high", "p", "p_holm", "seed_values")  # fmt: skip
+
+
+# --- Markdown ---------------------------------------------------------------------------------------------------------
+def markdown(comparison):
+    """The contents of COMPARISON.md."""
+    parts = [f"# {comparison['title']}\n\n"]
+    if comparison["missing"]:
+        parts += ["**Not complete:**\n\n", *(f"- {line}\n" for line in comparison["missing"]), "\n"]
+    for table in comparison["tables"]:
+        parts.append(f"## {_title(table)}\n\n{_trials(table)}\n\n")
+        if comparison["axis"]:
+            for measure in table["measures"]:
+                parts.append(f"{title_of(measure)}, by {comparison['axis']}:\n\n")
+                parts += [markdown_table(*_by_level(table, measure)), "\n"]
+        else:
+            parts += [markdown_table(*_by_measure(table)), "\n"]
+        rows = difference_rows(table, comparison["axis"])
+        if rows:
+            header = _difference_header(comparison, table)
+            parts += [f"Minus {comparison['baseline']}:\n\n", markdown_table(header, rows), "\n"]
+    parts += [f"- {line}\n" for line in notes(comparison)]
+    return "".join(parts)
+
+
+def _title(table):
+    return f"{table['trials']}: {table['scores']}"
+
+
+def _trials(table):
+    text = f"{table['num_targets']} target and {table['num_nontargets']} nontarget trials"
+    if table["num_speakers"]:
+        text += f" of {table['num_speakers']} speakers"
+        if table["num_speakers"] < FEW_SPEAKERS:
+            text += f"; with fewer than {FEW_SPEAKERS} speakers the intervals and tests are not to be trusted"
+    return text + "."
+
+
+def _by_measure(table):
+    """Header and rows of a table without a second axis."""
+    rows = [[system["label"], *(_cell(name, system["measures"][name]) for name in table["measures"])]
+            for system in table["levels"][0]["systems"]]  # fmt: skip
+    return ["system", *map(title_of, table["measures"])], rows
+
+
+def _by_level(table, measure):
+    """Header and rows with the levels as columns, for one measure."""
+    labels = {system["system"]: system["label"] for level in table["levels"] for system in level["systems"]}
+    columns = [{s["system"]: s["measures"][measure] for s in level["systems"]} for level in table["levels"]]
+    rows = [[label, *(_cell(measure, column[name]) if name in column else "-" for column in columns)]
+            for name, label in labels.items()]  # fmt: skip
+    return ["system", *(level["label"] for level in table["levels"])], rows
+
+
+def _cell(measure, entry):
+    mean = show(measure, entry["mean"])
+    text = f"**{mean}**" if is_better(entry) else mean
+    if entry["sd"] is not None:
+        text += f" ± {show(measure, entry['sd'])}"
+    if entry["interval"]:
+        text += " [{}, {}]".format(*(show(measure, end) for end in entry["interval"]))
+    return text
+
+
+def is_better(entry):
+    """Whether a measure is better than the baseline's beyond doubt: lower, with a corrected p below 0.05."""
+    versus = entry["versus"]
+    return bool(versus) and versus["p_holm"] < SIGNIFICANT and versus["difference"] < 0
+
+
+def _difference_header(comparison, table):
+    return ["system", *([comparison["axis"]] if comparison["axis"] else []), *map(title_of, table["measures"])]
+
+
+def difference_rows(table, axis):
+    """One row for each system and level that was tested against the baseline."""
+    rows = []
+    for level in table["levels"]:
+        for system in level["systems"]:
+            entries = [(name, system["measures"][name]["versus"]) for name in table["measures"]]
+            if all(versus for _, versus in entries):
+                where = [level["label"]] if axis else []
+                rows.append([system["label"], *where, *(_difference(*entry) for entry in entries)])
+    return rows
+
+
+def _difference(measure, versus):
+    ends = ", ".join(show(measure, end, signed=True) for end in versus["interval"])
+    text = f"{show(measure, versus['difference'], signed=True)} [{ends}], p {versus['p']:.3f} ({versus['p_holm']:.3f})"
+    return f"**{text}**" if versus["p_holm"] < SIGNIFICANT else text
+
+
+def notes(comparison):
+    """What a reader must know about the tables: a list of paragraphs."""
+    boot, seeds = comparison["bootstrap"], comparison["seeds"]
+    by_scores = comparison["judged"] == "scores"
+    varies = "of the speakers " if by_scores else ""
+    many = "seeds" if len(seeds) > 1 else "seed"
+    first = f"Mean ± standard deviation over {len(seeds)} {many} ({', '.join(map(str, seeds))})."
+    lines = [first]
+    if not by_scores:
+        lines[-1] += f" Each figure is the {comparison['judged']} on the held-out training speakers."
+    if len(seeds) > 1:
+        what = "which speakers the list holds and which seeds were drawn"
+        if not by_scores:
+            what = "which seeds were drawn, not for which speakers were held out"
+        lines.append(
+            f"In brackets: 95 % intervals that allow for {what} ({boot['resamples']} draws {varies}and of Student's t "
+            f"for the seeds, n - 1 degrees of freedom; bootstrap seed {boot['seed']})."
+        )
+    elif by_scores:
+        lines.append(
+            f"In brackets: 95 % intervals from {boot['resamples']} draws of the speakers (bootstrap seed {boot['seed']}). "
+            "They and the tests say nothing of another training of the same systems: there is one seed."
+        )
+    else:
+        lines.append("No intervals and no tests: there is one seed.")
+    if any(entry["versus"] for _, _, _, entry in _entries(comparison)):
+        family = "list, kind of score, measure and level" if comparison["axis"] else "list, kind of score and measure"
+        lines.append(
+            "Differences are paired by trial and by seed. p: two-sided; in parentheses corrected by Holm's method for the "
+            f"systems compared with the baseline ({family} by itself). Bold: corrected p below {SIGNIFICANT}; among the "
+            "means only those below the baseline's. What is not bold is not shown to differ."
+        )
+    lines.append("EER in %, standard deviations and differences of it in points; minDCF normalised, both costs 1.")
+    return lines
+
+
+# --- for programs -----------------------------------------------------------------------------------------------------
+def _entries(comparison):
+    for table in comparison["tables"]:
+        for level in table["levels"]:
+            for system in level["systems"]:
+                for measure in table["measures"]:
+                    yield (table, level, (system, measure), system["measures"][measure])
+
+
+def tsv(comparison):
+    """The contents of comparison.tsv: one line for each list, kind, level, system and measure; rates are fractions."""
+    lines = ["\t".join(COLUMNS)]
+    for table, level, (system, measure), entry in _entries(comparison):
+        versus = entry["versus"] or {}
+        numbers = [entry["mean"], entry["sd"], *_pair(entry["interval"]), versus.get("difference"),
+                   *_pair(versus.get("interval")), versus.get("p"), versus.get("p_holm")]  # fmt: skip
+        cells = [table["trials"], table["scores"], level["level"] or "", system["system"], system["label"], measure]
+        cells += ["" if number is None else f"{number:.6g}" for number in numbers]
+        cells.append(",".join(f"{value:.6g}" for value in entry["values"]))
+        lines.append("\t".join(cells))
+    return "\n".join(lines) + "\n"
+
+
+def _pair(interval):
+    return interval or [None, None]
+
+
+# --- charts -----------------------------------------------------------------------------------------------------------
+def charts(comparison):
+    """File name -> PNG bytes: the EER over the levels, for each table and each kind of level; none without an axis."""
+    found = {}
+    if comparison["axis"]:
+        for table in comparison["tables"]:
+            for kind, levels in level_kinds(table["levels"]).items():
+                name = "-".join(["eer", table["trials"], table["scores"], *([kind] if kind else [])])
+                title = _title(table) + (f", {kind}" if kind else "")
+                file = re.sub(r"[^A-Za-z0-9._+-]+", "_", name) + ".png"
+                found[file] = levels_png(_lines(levels), comparison["axis"], title)
+    return found
+
+
+def level_kinds(levels):
+    """Group levels for charts: kind -> [(x, level)], x a number, or the level's label where they are not numbers.
+
+    Levels called "NUMBER" and "KIND NUMBER" make a chart for each kind, with those without a kind in all of them; other
+    names make one chart with the levels side by side.
+    """
+    parsed = [re.fullmatch(r"(?:(.*) )?(\d+(?:\.\d+)?)", level["level"]) for level in levels]
+    if not all(parsed):
+        return {"": [(level["label"], level) for level in levels]}
+    kinds = [kind for kind in dict.fromkeys(match[1] for match in parsed) if kind] or [""]
+    return {
+        kind: sorted(((float(match[2]), level) for match, level in zip(parsed, levels) if match[1] in (None, kind)),
+                     key=lambda point: point[0])
+        for kind in kinds
+    }  # fmt: skip
+
+
+def _lines(levels):
+    lines = {}
+    for x, level in levels:
+        for system in level["systems"]:
+            entry = system["measures"]["eer"]
+            point = (x, entry["mean"], *(entry["interval"] or [entry["mean"]] * 2))
+            lines.setdefault(system["label"], []).append(point)
+    return lines

@@ -1,0 +1,176 @@
+"""A grid's folder of experiments -> the comparison of its systems, as plain numbers ready for JSON."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+
+from wespk.io.tables import join_labels, read_lines, read_table, read_trials
+from wespk.metrics.comparison import compare_scores, compare_values, measure_names
+from wespk.scoring.evaluation import speakers_behind
+from wespk.utils.errors import InputError
+
+KIND = re.compile(r"cosine(\.(asnorm|snorm|znorm|tnorm))?")
+DEV_MEASURES = {"dev_eer": "eer", "dev_min_dcf": "min_dcf_0.01"}
+
+
+def compare_experiments(grid, root, data, without=(), p_targets=(0.01, 0.05), num_resamples=1000, seed=42,
+                        validations=2):  # fmt: skip
+    """Compare the experiments of a ``Grid`` that lie under ``root`` and were tested on the data folder ``data``.
+
+    without: folders (relative to ``root``) of experiments to leave out, as they are not whole; a system lacking one
+    seed at a level is left out there. Judged by scores: each trial list of data/eval/trials and each kind of score,
+    cosine and normalised, is a table. Judged by held-out speakers: the mean of the last ``validations`` of dev_eer and
+    dev_min_dcf in metrics.jsonl (the best one would be chosen by its luck).
+
+    Returns {"format", "grid", "title", "baseline", "seeds", "axis", "judged", "bootstrap", "missing": [...], "tables":
+    [{"trials", "scores", "num_targets", "num_nontargets", "num_speakers", "speakers_from", "levels": [{"level",
+    "label", "systems": [{"system", "label", "measures": as of ``compare_values``}]}]}]}. "missing" are sentences.
+    Raises ``InputError`` if nothing can be compared, or naming the file that is damaged.
+    """
+    root, data, missing = Path(root), Path(data), {}
+    settings = {"num_resamples": num_resamples, "seed": seed}
+    cells = _whole_cells(grid, root, set(without), missing)
+    if grid.judged_by_scores:
+        tables = _score_tables(grid, root, data / "eval", cells, missing, {"p_targets": p_targets, **settings})
+    else:
+        tables = [_dev_table(grid, root, data / "dev" / "trials" / "dev", cells, validations, settings)] if cells else []
+    if not tables:
+        raise InputError(f"{root}: no system of '{grid.name}' has all of its seeds trained and judged; {_first(missing)}")
+    judged = "scores" if grid.judged_by_scores else f"mean of the last {validations} validations"
+    return {"format": 1, "grid": grid.name, "title": grid.title, "baseline": grid.baseline, "seeds": list(grid.seeds),
+            "axis": grid.axis, "judged": judged, "bootstrap": {"resamples": num_resamples, "seed": seed, "level": 0.95},
+            "missing": list(missing), "tables": tables}  # fmt: skip
+
+
+def _first(missing):
+    return next(iter(missing), "run the grid")
+
+
+def _whole_cells(grid, root, without, missing):
+    """The (row, level) whose experiments are all there; the others are put down in ``missing``."""
+    cells = []
+    for level in grid.levels:
+        for row in grid.rows:
+            absent = [folder for folder in (grid.folder(row, level, seed) for seed in grid.seeds)
+                      if folder in without or not (root / folder).is_dir()]  # fmt: skip
+            if absent:
+                missing[f"{', '.join(absent)}: not whole, so {_named(row, level)} is left out"] = None
+            else:
+                cells.append((row, level))
+    return cells
+
+
+def _named(row, level):
+    return f"'{row.name}'" if level is None else f"'{row.name}' at '{level}'"
+
+
+# --- trial lists ------------------------------------------------------------------------------------------------------
+def _score_tables(grid, root, evaluation, cells, missing, settings):
+    folder = evaluation / "trials"
+    lists = sorted(path for path in folder.glob("*") if path.is_file() and not path.name.startswith("."))
+    if not lists:
+        raise InputError(f"{folder}: there are no trial lists; run stage 1, or give the data folder of the experiments")
+    speaker_of = read_table(evaluation / "utt2spk")
+    found = {}
+    for row, level in cells:
+        for seed in grid.seeds:
+            folder = root / grid.folder(row, level, seed)
+            for path in lists:
+                for kind in score_kinds(folder / "scores", path.name):
+                    found.setdefault((path, kind), {}).setdefault((row, level), []).append(folder / "scores")
+    tables = []
+    for (path, kind), folders in sorted(found.items(), key=lambda item: item[0]):
+        whole = {cell: paths for cell, paths in folders.items() if len(paths) == len(grid.seeds)}
+        for row, level in cells:
+            if (row, level) not in whole:
+                missing[f"{path.name}.{kind}: not scored with all seeds of {_named(row, level)}"] = None
+        if whole:
+            tables.append(_score_table(grid, path, kind, whole, speaker_of, settings))
+    return tables
+
+
+def score_kinds(folder, trials):
+    """The kinds of scores of a list in a folder: cosine, and those normalised since the cosine scores were written.
+
+    An older normalised file stems from another training, or from a run with another --score-norm, and is not of this.
+    """
+    raw = folder / f"{trials}.cosine"
+    if not raw.is_file():
+        return []
+    kinds = []
+    for path in sorted(folder.glob(f"{trials}.cosine*")):
+        kind = path.name[len(trials) + 1 :]
+        if KIND.fullmatch(kind) and path.stat().st_mtime_ns >= raw.stat().st_mtime_ns:
+            kinds.append(kind)
+    return kinds
+
+
+def _score_table(grid, path, kind, folders, speaker_of, settings):
+    trials = read_trials(path)
+    speakers, source = speakers_behind(trials, speaker_of, path)
+    levels = []
+    for level in grid.levels:
+        systems = {}
+        for (row, own_level), paths in folders.items():
+            if own_level == level:
+                joined = [join_labels(scores / f"{path.name}.{kind}", path) for scores in paths]
+                systems[row.name], labels = [scores for scores, _ in joined], joined[0][1]
+        if systems:
+            try:
+                found = compare_scores(systems, labels, speakers, grid.baseline, **settings)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from None
+            levels.append(_level(grid, level, found))
+    return {
+        "trials": path.name, "scores": kind, "num_targets": int(labels.sum()),
+        "num_nontargets": int(len(labels) - labels.sum()), "num_speakers": len(np.unique(speakers)),
+        "speakers_from": source, "measures": measure_names(settings["p_targets"]), "levels": levels,
+    }  # fmt: skip
+
+
+def _level(grid, level, found):
+    labels = {row.name: row.label for row in grid.rows}
+    systems = [{"system": name, "label": labels[name], "measures": found[name]} for name in labels if name in found]
+    return {"level": level, "label": grid.levels[level], "systems": systems}
+
+
+# --- held-out training speakers ---------------------------------------------------------------------------------------
+def _dev_table(grid, root, trials_file, cells, validations, settings):
+    labels = read_trials(trials_file).labels
+    counts = int(labels.sum()), int(len(labels) - labels.sum())
+    levels = []
+    for level in grid.levels:
+        values = {}
+        for row, own_level in cells:
+            if own_level == level:
+                files = [root / grid.folder(row, level, seed) / "metrics.jsonl" for seed in grid.seeds]
+                values[row.name] = np.array([dev_measures(path, validations) for path in files])
+        if values:
+            found = compare_values(values, grid.baseline, list(DEV_MEASURES.values()), 1 / min(counts), **settings)
+            levels.append(_level(grid, level, found))
+    return {
+        "trials": "dev", "scores": "held-out training speakers", "num_targets": counts[0],
+        "num_nontargets": counts[1], "num_speakers": None, "speakers_from": None,
+        "measures": list(DEV_MEASURES.values()), "levels": levels,
+    }  # fmt: skip
+
+
+def dev_measures(path, validations):
+    """Mean over the last so many validations of dev_eer and dev_min_dcf in a ``metrics.jsonl``: list of two floats.
+
+    Raises ``InputError`` naming the file if there are fewer, or its line if it is damaged.
+    """
+    records = {}
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            raise InputError(f"{path}:{number}: not a line of JSON; train again (stage 3)") from None
+        if "dev_eer" in record:
+            records[record["step"]] = [record[name] for name in DEV_MEASURES]  # a resumed training writes a step again
+    if len(records) < validations:
+        raise InputError(f"{path}: has {len(records)} validations where the mean of {validations} is asked for: hold "
+                         "speakers out (--dev-speakers), or average fewer")  # fmt: skip
+    return np.mean([records[step] for step in sorted(records)[-validations:]], axis=0).tolist()
