@@ -3,9 +3,35 @@
 import torch
 from torch import nn
 
-from wespk.losses import build_loss
+from wespk.losses import build_loss, load_all
 from wespk.models import build_model
 from wespk.training.objectives import OBJECTIVES
+from wespk.utils.errors import InputError
+
+
+def build_head(conf, embed_dim, num_classes):
+    """The loss of the section ``loss``. One whose margin follows the section ``margin`` starts with its ``initial``.
+
+    Raises ``InputError`` for ``loss.margin`` where the schedule says it, and for an ``initial`` or ``final`` margin that
+    the loss cannot take.
+    """
+    options = dict(conf["loss"])
+    if not load_all().find(options["name"]).has_margin:
+        return build_loss(options, embed_dim, num_classes)
+    if "margin" in options:
+        raise InputError("loss.margin: the margin follows the section 'margin'; set margin.initial, margin.final and the "
+                         "epochs between which it grows (a constant one: start_epoch = end_epoch = 0)")
+    margin = conf["margin"]
+    try:
+        loss = build_loss({**options, "margin": margin["initial"]}, embed_dim, num_classes)
+    except InputError as error:
+        raise InputError(f"{error}{' (margin.initial)' if 'option margin must' in str(error) else ''}") from None
+    try:
+        loss.set_margin(margin["final"])
+    except InputError as error:
+        raise InputError(f"{error} (margin.final)") from None
+    loss.set_margin(margin["initial"])
+    return loss
 
 
 @OBJECTIVES.register("supervised")
@@ -19,7 +45,7 @@ class Supervised(nn.Module):
     def __init__(self, conf, num_classes):
         super().__init__()
         self.model = build_model(conf["model"])
-        self.loss = build_loss(conf["loss"], self.model.embed_dim, num_classes)
+        self.loss = build_head(conf, self.model.embed_dim, num_classes)
         self.bf16 = conf["train"]["bf16"]
 
     @property

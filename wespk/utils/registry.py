@@ -42,15 +42,19 @@ class Registry:
         """The registered names, sorted."""
         return sorted(self._factories)
 
+    def find(self, name):
+        """The factory under ``name``. Raises ``InputError`` naming the nearest if there is none."""
+        if name not in self._factories:
+            raise InputError(f"unknown {self.kind} '{name}'{nearest(name, self.names())}; known: {', '.join(self.names())}")
+        return self._factories[name][0]
+
     def check(self, conf, /, given=()):
         """Raise ``InputError`` unless ``conf`` names a registered factory and only options it takes.
 
         ``given`` are the argument names that the caller will supply itself.
         """
         name = conf.get("name")
-        if name not in self._factories:
-            raise InputError(f"unknown {self.kind} '{name}'{nearest(name, self.names())}; known: {', '.join(self.names())}")
-        factory, fixed = self._factories[name]
+        factory, (_, fixed) = self.find(name), self._factories[name]
         parameters = inspect.signature(factory).parameters.values()
         takes = [p.name for p in parameters if p.name not in fixed and p.name not in given]
         for key in conf:
