@@ -11,7 +11,7 @@ from wespk.data.loader import stream
 from wespk.data.sampler import EpochPlan
 from wespk.data.stored import write_stamp
 from wespk.io.ark import ArkWriter, read_array, read_scp
-from wespk.io.tables import write_table
+from wespk.io.tables import read_table, write_table
 from wespk.utils import config
 from wespk.utils.errors import InputError
 

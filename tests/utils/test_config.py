@@ -15,6 +15,7 @@ def conf_file(tmp_path):
         path = tmp_path / name
         path.write_text(text)
         return path
+    write.folder = tmp_path
     return write
 
 

@@ -8,7 +8,7 @@ def check_config(config: str = "", overlay: str = "", set: str = "", show: bool 
 
     Args:
         config: YAML laid over wespk/conf/train.yaml
-        overlay: YAML laid over that
+        overlay: YAML laid over that; several: separated by commas
         set: further options, "section.key=value section.key=value"
         show: print the merged configuration
     """

@@ -16,7 +16,7 @@ def compute_fbank(data: str, out: str, job: int = 1, num_jobs: int = 1, config: 
         job: which job this is, from 1
         num_jobs: how many jobs share the work, at most one for each utterance
         config: YAML laid over wespk/conf/train.yaml
-        overlay: YAML laid over that
+        overlay: YAML laid over that; several: separated by commas
         set: further options, "section.key=value section.key=value"
         musan: folder with noise.scp, music.scp, speech.scp (for copies with noise, music, babble)
         rirs: folder with rirs.scp (for copies with reverberation)

@@ -16,7 +16,7 @@ def train(exp: str, train_data: str, config: str = "", overlay: str = "", set: s
         exp: experiment folder; made if it is not there
         train_data: data folder with feats.scp (or wav.scp, for data.input waves) and utt2spk
         config: YAML laid over wespk/conf/train.yaml
-        overlay: YAML laid over that
+        overlay: YAML laid over that; several: separated by commas
         set: further options, "section.key=value section.key=value"
         dev_data: data folder of held-out speakers with trials/dev; empty: no validation
         musan: folder with noise.scp, music.scp, speech.scp (data.input waves)

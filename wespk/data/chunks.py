@@ -7,6 +7,7 @@ import torch
 
 from wespk.augment.spec_mask import SpecMask
 from wespk.data.labels import label_for_training
+from wespk.data.speakers import without_speed_copies
 from wespk.data.stored import check_stamp
 from wespk.features.front_end import FrontEnd
 from wespk.io.ark import read_array, read_scp
@@ -33,7 +34,8 @@ class FeatureChunks:
     ``relabelled`` bear another speaker's label because the section ``labels`` asks for it. ``fetch`` runs in the loader's
     workers and returns frames as they lie in the ark; ``finish`` decompresses, normalises and masks them on the training
     device. An utterance shorter than a chunk is repeated. With ``features.vad``, chunks are taken from the speech frames
-    alone (which means reading whole utterances).
+    alone (which means reading whole utterances). With ``data.speed_copies: false`` the copies at other speeds, and so the
+    speakers made of them, are left out.
 
     Raises ``InputError`` for missing files, utterances without a speaker, and features that are not what the
     configuration describes.
@@ -49,7 +51,8 @@ class FeatureChunks:
         missing = next((k for k in table if k not in frames), None)
         if missing is not None:
             raise InputError(f"{data_dir / 'utt2num_frames'} lacks '{missing}', which is in {scp}; run stage 2 again")
-        keys = list(table)
+        keys = list(table) if conf["data"]["speed_copies"] else without_speed_copies(table, conf["copies"]["speeds"])
+        self.speed_copies = len(table) - len(keys)  # left out
         lengths = np.array([int(frames[k]) for k in keys])
         kept = keep_long(keys, lengths, conf["data"]["min_frames"], "frames")
         self.too_short = len(keys) - len(kept)
@@ -83,7 +86,8 @@ class FeatureChunks:
 
     def summary(self):
         """A few words for the log."""
-        return f"{self.too_short} left out as too short"
+        copies = f"{self.speed_copies} left out as copies at other speeds, " if self.speed_copies else ""
+        return f"{copies}{self.too_short} left out as too short"
 
     def fetch(self, epoch, items):
         """Chunks of the utterances ``items`` (B,): (dict of tensors for ``finish``, labels (B,))."""

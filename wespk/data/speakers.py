@@ -2,7 +2,14 @@
 
 import numpy as np
 
+from wespk.augment.speed import speed_name
 from wespk.utils.errors import InputError
+
+
+def without_speed_copies(keys, speeds):
+    """The utterances of the dict (or set) ``keys`` that are no copy of another one of them at one of ``speeds``: list."""
+    prefixes = [speed_name("", factor) for factor in speeds]
+    return [key for key in keys if not any(key.startswith(p) and key[len(p):] in keys for p in prefixes)]
 
 
 def label_speakers(keys, utt2spk, source):

@@ -41,6 +41,10 @@ def unused_options(conf, objective):
         unused += ["features.num_ceps"]
     if not objective.has_margin:
         unused += [f"margin.* ({conf['loss']['name']} has none)"]
+    if not conf["train"]["init_from"]:
+        unused += ["train.init_head", "train.extra_classes"]
+    if not conf["data"]["speed_copies"] and not conf["copies"]["speeds"]:
+        unused += ["data.speed_copies (there are none to leave out)"]
     if conf["labels"]["noise"] == "none":
         unused += ["labels.seed"]
     section = conf["augment"]

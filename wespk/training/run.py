@@ -7,6 +7,7 @@ from wespk.data.labels import noise_name
 from wespk.features.front_end import FrontEnd
 from wespk.training import checkpoint
 from wespk.training.experiment import Experiment
+from wespk.training.initial import InitialWeights
 from wespk.training.objectives import build_objective
 from wespk.training.optimizers import build_optimizer, unused_options
 from wespk.training.sharded_head import check_shardable
@@ -37,8 +38,11 @@ def fit_model_to_features(conf):
                          "coefficients a frame; leave model.feat_dim out")
 
 
-def check_model(conf, num_classes=2):
-    """Build network, loss and objective once, so that a misspelt option is an error before anything is computed."""
+def check_model(conf, num_classes=1000):
+    """Build network, loss and objective once, so that a misspelt option is an error before anything is computed.
+
+    num_classes: where the real number is not known yet, one that no option of a loss is too big for.
+    """
     fit_model_to_features(conf)
     with torch.device("meta"):
         objective = build_objective(conf, num_classes)
@@ -53,19 +57,6 @@ def check_model(conf, num_classes=2):
         raise InputError(f"loss.name={conf['loss']['name']} compares utterances of one speaker, which augment.speeds would "
                          "turn into several; use copies.speeds, made in stage 2, instead")
     return objective
-
-
-def _load_initial_weights(objective, path, logger):
-    """Start the network from a checkpoint's weights; every tensor that fits is taken, every other one is named."""
-    weights = checkpoint.load(path)["model"]
-    own = objective.model.state_dict()
-    taken = {n: v for n, v in weights.items() if n in own and own[n].shape == v.shape}
-    if not taken:
-        raise InputError(f"train.init_from: {path} shares no tensor with this network")
-    objective.model.load_state_dict(taken, strict=False)
-    logger.info("init_from %s: %d of %d tensors loaded; kept as initialised: %s; not used: %s", path, len(taken), len(own),
-                ", ".join(sorted(own.keys() - taken.keys())) or "none",
-                ", ".join(sorted(weights.keys() - taken.keys())) or "none")
 
 
 def train(conf, exp, train_data, dev_data, device="auto", musan=None, rirs=None):
@@ -99,16 +90,20 @@ def _train(conf, exp, train_data, dev_data, device, musan, rirs, world):
                "train_data": str(train_data), "processes": world, "device": device.type}
     if source.relabelled:
         derived["num_relabelled"] = source.relabelled
+    if len(source.speakers) > num_speakers:
+        derived["num_classes"] = len(source.speakers)
+    if initial.digest:
+        derived["init_from"] = initial.digest
     notes = dist.from_main(experiment.begin(conf, derived) if dist.is_main() else None)
     logger = get_logger(experiment.log if dist.is_main() else None)
     for note in notes:
         logger.warning("going on with a run begun otherwise: %s", note)
-    if conf["train"]["init_from"] and dist.from_main(checkpoint.newest(experiment.checkpoints)) is None:
-        _load_initial_weights(objective, conf["train"]["init_from"], logger)
+    for line in report:
+        logger.info("%s", line)
     validate = HeldOutSpeakers(dev_data, conf, device) if dev_data else None
     trainer = Trainer(conf, experiment, source, objective, device, logger, validate)
     if dist.is_main():
-        _announce(logger, conf, source, trainer, parameters, device, world)
+        _announce(logger, conf, source, trainer, derived)
         experiment.requeue.unlink(missing_ok=True)
     return trainer.run()
 
@@ -119,8 +114,8 @@ def _announce(logger, conf, source, trainer, parameters, device, world):
     if source.relabelled:
         logger.info("labels %s: %d of these utterances bear another speaker's label, on purpose", noise_name(conf["labels"]),
                     source.relabelled)
-    logger.info("%s: %.2f M parameters; %s; %d process(es) on %s", conf["model"]["name"], parameters / 1e6,
-                conf["loss"]["name"], world, device.type)
+    logger.info("%s: %.2f M parameters; %s; %d process(es) on %s", conf["model"]["name"],
+                derived["parameters"] / 1e6, conf["loss"]["name"], derived["processes"], derived["device"])
     logger.info("learning rate %g -> %g for a whole batch of %d, used as given: not rescaled by batch or processes",
                 conf["optimizer"]["lr"], conf["schedule"]["final_lr"], conf["train"]["batch_size"])
     logger.info("options without effect in this run: %s", ", ".join(unused_options(conf, trainer.objective)) or "none")

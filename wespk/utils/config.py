@@ -1,6 +1,6 @@
 """Experiment configuration: plain YAML, merged in one direction, checked against ``wespk/conf/train.yaml``.
 
-    train.yaml <- includes <- recipe conf <- overlay <- ``section.key=value`` words
+    train.yaml <- includes <- recipe conf <- overlays <- ``section.key=value`` words
 
 ``train.yaml`` is at once the defaults, the documentation and the schema: the bracket behind each value states its
 type, choices and range.
@@ -21,6 +21,8 @@ from wespk.utils.registry import nearest
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULTS = ROOT / "conf" / "train.yaml"
+RESOLVED = ("derived", "provenance")  # sections that training adds to an experiment's config.yaml
+ONLY_FOR = "only_for"
 _ENTRY = re.compile(r"^( *)([A-Za-z_]\w*):[^#]*#\s*\[([^\]]+)\]\s*(.*)$")
 _NUMBER = {"int": int, "float": (int, float)}
 
@@ -165,6 +167,10 @@ def _read_with_includes(path, rules, seen=()):
         raise InputError(f"{path}: includes itself")
     conf = read_yaml(path)
     merged = {}
+    if conf.keys() & set(RESOLVED):  # what training wrote; the model's input size followed from the features
+        conf.get("model", {}).pop("feat_dim", None)
+    for section in RESOLVED:
+        conf.pop(section, None)
     included = conf.pop("include", [])
     if not isinstance(included, list):
         raise InputError(f"{path}: include takes a list, such as [model/resnet34.yaml], not {included!r}")
@@ -173,8 +179,29 @@ def _read_with_includes(path, rules, seen=()):
         if found is None:
             raise InputError(f"{path}: include '{name}' is neither beside this file nor under {ROOT / 'conf'}")
         merged = merge(merged, _read_with_includes(found, rules, (*seen, path.resolve())))
-    _check(conf, rules, path)
+    only_for = conf.get(ONLY_FOR, {})
+    if not isinstance(only_for, dict) or not all(isinstance(options, dict) for options in only_for.values()):
+        raise InputError(f"{path}: {ONLY_FOR} takes sections, such as {{loss: {{name: aam_softmax}}}}, not {only_for!r}")
+    _check(only_for, rules, path)
+    _check({key: value for key, value in conf.items() if key != ONLY_FOR}, rules, path)
     return merge(merged, conf)
+
+
+def _misfits(only_for, conf):
+    """[(option, value wanted, value in ``conf``), ...] where ``conf`` is not what a file with ``only_for`` is made for."""
+    return [(f"{section}.{name}", wanted, conf.get(section, {}).get(name)) for section, options in only_for.items()
+            for name, wanted in options.items() if conf.get(section, {}).get(name) != wanted]
+
+
+def _check_fits(path, only_for, conf):
+    """Raise ``InputError``, naming files beside it that do, if the file ``path`` does not fit ``conf`` below it."""
+    misfits = _misfits(only_for, conf)
+    if misfits:
+        name, wanted, found = misfits[0]
+        candidates = {p.name: read_yaml(p).get(ONLY_FOR) for p in sorted(Path(path).parent.glob("*.yaml"))}
+        fitting = [p for p, asked in candidates.items() if asked and not _misfits(asked, conf)]
+        raise InputError(f"{path} is made for {name}={wanted}, but what it is laid over has "
+                         f"{'none' if found is None else found}; beside it, made for that: {', '.join(fitting) or 'none'}")
 
 
 def parse_sets(text):
@@ -224,6 +251,9 @@ def _check_across(conf):
                          "positive one, or schedule.name=cosine")
     if conf["optimizer"]["name"] == "sgd" and conf["optimizer"]["nesterov"] and conf["optimizer"]["momentum"] == 0:
         raise InputError("optimizer.nesterov needs a momentum: set optimizer.nesterov=false with optimizer.momentum=0")
+    if conf["train"]["extra_classes"] == "keep" and conf["train"]["init_head"] == "none":
+        raise InputError("train.extra_classes=keep is about the classification head, which train.init_head=none leaves out: "
+                         "set train.init_head=by_name or train.extra_classes=drop")
     if conf["schedule"]["warmup_epochs"] > conf["train"]["num_epochs"]:
         raise InputError(f"schedule.warmup_epochs ({conf['schedule']['warmup_epochs']:g}) lies beyond train.num_epochs "
                          f"({conf['train']['num_epochs']}): the learning rate would never be reached")
@@ -249,9 +279,11 @@ def load(config=None, overlay=None, sets=""):
     """
     rules = schema()
     conf = read_yaml(DEFAULTS)
-    for path in (config, overlay):
+    for path in (config, *(str(overlay).split(",") if overlay else ())):
         if path:
-            conf = merge(conf, _read_with_includes(path, rules))
+            over = _read_with_includes(path, rules)
+            _check_fits(path, over.pop(ONLY_FOR, {}), conf)
+            conf = merge(conf, over)
     given = parse_sets(sets)
     _check(given, rules, "--set")
     conf = merge(conf, given)
@@ -292,8 +324,11 @@ def provenance():
 
 
 def read_resolved(exp_dir):
-    """Read ``exp_dir/config.yaml`` as training wrote it. Raises ``InputError`` if there is none."""
+    """Read ``exp_dir/config.yaml`` as training wrote it. Raises ``InputError`` if there is none.
+
+    An option that has come into being since has its default: the experiment behaved so.
+    """
     path = Path(exp_dir) / "config.yaml"
     if not path.is_file():
         raise InputError(f"{path} does not exist: train the experiment first (stage 3), or name its folder with --exp")
-    return read_yaml(path)
+    return merge(read_yaml(DEFAULTS), read_yaml(path))
