@@ -60,6 +60,21 @@ def test_utterances_below_min_frames_are_left_out_and_counted(data_dir):
         build_source(conf("data.min_frames=101"), data_dir)
 
 
+def test_copies_at_other_speeds_are_left_out_on_request_and_noisy_ones_are_not(data_dir):
+    feats, frames, speakers = (read_table(data_dir / name) for name in ("feats.scp", "utt2num_frames", "utt2spk"))
+    for table in (feats, frames, speakers):  # sp0.9-lone is no copy: there is no utterance `lone`
+        table |= {"sp0.9-s0-u9": table["s0-u9"], "s0-u9-noise": table["s0-u9"], "sp0.9-lone": table["s1-u7"]}
+    speakers |= {"sp0.9-s0-u9": "sp0.9-s0", "sp0.9-lone": "sp0.9-lone"}
+    for name, table in (("feats.scp", feats), ("utt2num_frames", frames), ("utt2spk", speakers)):
+        write_table(data_dir / name, table)
+    sets = "copies.speeds=[0.9,1.1] data.speed_copies="
+    every, slow = (build_source(conf(sets + value), data_dir) for value in ("true", "false"))
+    assert every.speakers == ["s0", "s1", "s2", "sp0.9-lone", "sp0.9-s0"] and len(every.labels) == 12
+    assert slow.speakers == ["s0", "s1", "s2", "sp0.9-lone"] and len(slow.labels) == 11
+    assert "1 left out as copies at other speeds, 1 left out as too short" in slow.summary()
+    assert "speeds" not in every.summary() and "s0-u9-noise" in slow.describe(range(11)).split()
+
+
 @pytest.mark.parametrize("cmn", ["none", "mean"])
 def test_a_chunk_is_a_piece_of_its_utterance(data_dir, cmn):
     source = build_source(conf(f"features.cmn={cmn}"), data_dir)

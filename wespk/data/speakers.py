@@ -1,4 +1,4 @@
-"""Class labels of training utterances, by speaker name."""
+"""Which utterances to train on, and their class labels, by speaker name."""
 
 import numpy as np
 

@@ -83,10 +83,14 @@ def _train(conf, exp, train_data, dev_data, device, musan, rirs, world):
     check_model(conf)
     experiment = Experiment(exp)
     source = build_source(conf, train_data, musan, rirs, device)
+    num_speakers, resumed = len(source.speakers), dist.from_main(checkpoint.newest(experiment.checkpoints))
+    initial = InitialWeights(conf, experiment.folder, source.speakers, resumed)
+    source.speakers = initial.classes  # labels are positions in it; it may have classes behind that no utterance has
     seed_everything(conf["seed"], "init")
     objective = build_objective(conf, len(source.speakers))
+    report = initial.load(objective)
     parameters = sum(p.numel() for p in objective.model.parameters())
-    derived = {"num_speakers": len(source.speakers), "num_utterances": len(source.labels), "parameters": parameters,
+    derived = {"num_speakers": num_speakers, "num_utterances": len(source.labels), "parameters": parameters,
                "train_data": str(train_data), "processes": world, "device": device.type}
     if source.relabelled:
         derived["num_relabelled"] = source.relabelled
@@ -108,8 +112,8 @@ def _train(conf, exp, train_data, dev_data, device, musan, rirs, world):
     return trainer.run()
 
 
-def _announce(logger, conf, source, trainer, parameters, device, world):
-    logger.info("%d utterances of %d speakers (%s); %s", len(source.labels), len(source.speakers), source.summary(),
+def _announce(logger, conf, source, trainer, derived):
+    logger.info("%d utterances of %d speakers (%s); %s", len(source.labels), derived["num_speakers"], source.summary(),
                 f"{trainer.steps_per_epoch} steps an epoch, {trainer.total_steps} in all")
     if source.relabelled:
         logger.info("labels %s: %d of these utterances bear another speaker's label, on purpose", noise_name(conf["labels"]),
