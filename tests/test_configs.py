@@ -47,11 +47,41 @@ def test_a_recipe_configuration_is_short(path):
 
 
 def test_the_overlay_for_waveforms_fits_every_full_size_configuration():
-    folder = ROOT / "egs" / "voxceleb" / "supervised" / "conf"
     for name in ("resnet34", "ecapa512", "ecapa1024"):
-        conf = config.load(folder / f"{name}.yaml", folder / "waves.yaml")
+        conf = config.load(SUPERVISED / f"{name}.yaml", SUPERVISED / "waves.yaml")
         assert (conf["data"]["input"], conf["copies"]["kinds"], conf["train"]["num_epochs"]) == ("waves", [], 150)
-        assert conf["model"] == config.load(folder / f"{name}.yaml")["model"]
+        assert conf["model"] == config.load(SUPERVISED / f"{name}.yaml")["model"]
+
+
+@pytest.mark.parametrize("network", ["resnet34", "ecapa512", "ecapa1024"])
+@pytest.mark.parametrize("kind, margin, large", [("", 0.2, 0.5), ("_sphereface2_c", 0.2, 0.3), ("_sphereface2_a", 0.15, 0.25)])
+def test_every_network_and_loss_has_the_published_margins_and_is_fine_tuned_as_published(network, kind, margin, large):
+    base = SUPERVISED / f"{network}{kind}.yaml"
+    conf = config.load(base)
+    assert (conf["margin"]["final"], conf["loss"]["scale"], conf["optimizer"]["lr"]) == (margin, 32, 0.4)
+    if kind:
+        assert conf["loss"] | {"name": "sphereface2", "margin_type": kind[-1].upper(), "lam": 0.7, "t": 3,
+                               "bias_init": "zero"} == conf["loss"]
+    conf = config.load(base, f"{SUPERVISED / 'waves.yaml'},{SUPERVISED / f'lmft{kind}.yaml'},{SUPERVISED / 'lmft_waves.yaml'}")
+    assert (conf["margin"]["initial"], conf["margin"]["final"], conf["margin"]["end_epoch"]) == (large, large, 0)
+    assert (conf["train"]["num_epochs"], conf["train"]["batch_size"], conf["train"]["average"]) == (5, 128, 1)
+    assert (conf["optimizer"]["lr"], conf["schedule"]["final_lr"], conf["schedule"]["warmup_epochs"]) == (2e-4, 5e-5, 1)
+    assert (conf["data"]["chunk_frames"], conf["augment"]["speeds"]) == (600, [])
+    feats = config.load(base, SUPERVISED / f"lmft{kind}.yaml")
+    versions = 1 + len(feats["copies"]["kinds"])  # of an utterance at its own speed: an epoch is so many passes
+    assert feats["train"]["num_epochs"] * versions == 5 == versions * feats["schedule"]["warmup_epochs"] * 5
+    assert not feats["data"]["speed_copies"] and feats["train"]["extra_classes"] == "keep"
+
+
+def test_the_fine_tuning_of_one_loss_is_not_laid_over_another():
+    for kind, wrong in (("_sphereface2_c", ""), ("_sphereface2_a", "_sphereface2_c"), ("", "_sphereface2_a")):
+        with pytest.raises(config.InputError, match=rf"is made for loss\..*made for that: .*lmft{kind}\.yaml"):
+            config.load(SUPERVISED / f"resnet34{kind}.yaml", SUPERVISED / f"lmft{wrong}.yaml")
+
+
+def test_the_overlay_for_features_is_not_laid_over_waveforms():
+    with pytest.raises(config.InputError, match="set data.input=waves"):
+        config.load(SUPERVISED / "resnet34.yaml", f"{SUPERVISED / 'waves.yaml'},{SUPERVISED / 'lmft.yaml'}")
 
 
 def test_a_misspelt_key_in_a_recipe_configuration_is_refused(tmp_path):

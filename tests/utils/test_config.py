@@ -40,6 +40,36 @@ def test_later_sources_win(conf_file):
     assert (conf["optimizer"]["lr"], conf["optimizer"]["momentum"], conf["seed"]) == (0.3, 0.8, 3)
 
 
+def test_several_overlays_are_laid_on_in_their_order(conf_file):
+    first, second = conf_file("seed: 1\noptimizer: {lr: 0.3}\n", "1.yaml"), conf_file("seed: 2\n", "2.yaml")
+    conf = config.load(None, f"{first},{second}")
+    assert (conf["seed"], conf["optimizer"]["lr"]) == (2, 0.3)
+    assert config.load(None, f"{second},{first}")["seed"] == 1
+
+
+def test_a_file_for_certain_configurations_is_refused_by_others(conf_file):
+    base = conf_file("loss: {name: sphereface2, margin_type: A}\n")
+    conf_file("only_for: {loss: {name: sphereface2, margin_type: C}}\n", "c.yaml")
+    over = conf_file("include: [c.yaml]\nonly_for: {loss: {name: sphereface2, margin_type: A}}\nseed: 5\n", "a.yaml")
+    assert config.load(base, over)["seed"] == 5 and "only_for" not in config.load(base, over)
+    with pytest.raises(InputError, match="c.yaml is made for loss.margin_type=C, but .* has A; .*made for that: a.yaml"):
+        config.load(base, conf_file.folder / "c.yaml")
+    with pytest.raises(InputError, match="made for loss.name=sphereface2, but .* has aam_softmax"):
+        config.load(over)
+    for wrong, says in (("3", "only_for takes sections"), ("{seed: 3}", "only_for takes sections"),
+                        ("{los: {name: x}}", "did you mean 'loss'")):
+        with pytest.raises(InputError, match=says):
+            config.load(conf_file(f"only_for: {wrong}\n", "wrong.yaml"))
+
+
+def test_an_experiments_own_configuration_can_be_given(conf_file):
+    resolved = config.load(sets="features.num_mel_bins=40 model.feat_dim=40 seed=7")
+    whole = conf_file(yaml.safe_dump({**resolved, "derived": {"x": 1}, "provenance": {"git": "y"}}))
+    conf = config.load(whole)
+    assert "feat_dim" not in conf["model"]  # it follows from the features, which may be changed now
+    assert config.difference(conf, resolved) == [("model.feat_dim", None, 40)]
+
+
 def test_an_include_lies_below_the_file_that_names_it(conf_file):
     conf_file("model: {name: resnet18, embed_dim: 128}\n", "inc.yaml")
     conf = config.load(conf_file("include: [inc.yaml]\nmodel: {embed_dim: 64}\n"))

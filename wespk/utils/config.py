@@ -274,8 +274,11 @@ def _check_across(conf):
 def load(config=None, overlay=None, sets=""):
     """Merge and check a configuration; returns a nested dict of plain values.
 
-    config, overlay: paths to YAML files or None; sets: ``"section.key=value ..."``. Raises ``InputError`` naming the
-    file and the nearest known option for an unknown key, and the rule for a value of the wrong type or out of range.
+    config: path to a YAML file or None, an experiment's own config.yaml too; overlay: the same, or several separated by
+    commas, laid on in this order; sets: ``"section.key=value ..."``. Raises ``InputError`` naming the file and the
+    nearest known option for an unknown key, and the rule for a value of the wrong type or out of range.
+
+    A file that makes sense on certain configurations alone says so: ``only_for: {loss: {name: aam_softmax}}``.
     """
     rules = schema()
     conf = read_yaml(DEFAULTS)
