@@ -18,10 +18,10 @@ def score_bias(trials: str, embeddings: str, checkpoint: str, out: str, enroll_e
         out: score file to write, NAME.llr
         enroll_embeddings: xvector.scp of the enrolment side, when it has its own
     """
-    from wespk.embedding.loading import load_loss
     from wespk.io.tables import read_trials
     from wespk.scoring.bias import write_llr
     from wespk.scoring.cosine import score_trials
+    from wespk.training.trained_loss import load_loss
     from wespk.utils.errors import InputError
 
     loss, path, conf = load_loss(checkpoint)
@@ -29,7 +29,7 @@ def score_bias(trials: str, embeddings: str, checkpoint: str, out: str, enroll_e
         log_odds = loss.log_odds()
     except InputError as error:
         raise InputError(f"{path} was trained with loss.name={conf['loss']['name']}: {error}") from None
-    about = {"checkpoint": str(path), "margin_type": loss.margin_type, "final_margin": conf["margin"]["final"]}
+    about = {"checkpoint": str(path), "margin_type": loss.margin_type, "final_margin": loss.margin}
     pairs = read_trials(trials)
     cosines = score_trials(pairs.enroll, pairs.test, embeddings, enroll_embeddings)
     write_llr(out, pairs.enroll, pairs.test, cosines, log_odds, about)

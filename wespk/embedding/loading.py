@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from wespk.features.front_end import FrontEnd
-from wespk.losses import build_loss
 from wespk.models import build_model
 from wespk.utils.errors import InputError
 
@@ -127,25 +126,3 @@ def load_network(exp_dir_or_checkpoint, device="cpu"):
         if value.is_floating_point() and not value.isfinite().all():
             raise InputError(f"{path}: weight '{name}' is not finite; use an earlier checkpoint with --checkpoint")
     return Network(model.to(device).eval(), front_end, state["config"], path, state["step"])
-
-
-def load_loss(exp_dir_or_checkpoint):
-    """The trained loss head of an experiment or checkpoint file, on the CPU -> (loss, path, config).
-
-    Its margin is the constructor's, not that of the step. Raises ``InputError`` naming the file if weights and
-    configuration disagree.
-    """
-    path, state = load_checkpoint(exp_dir_or_checkpoint)
-    for key in ("loss", "speakers"):
-        if key not in state:
-            raise InputError(f"{path} lacks '{key}': it holds a network alone; name a checkpoint of the training itself")
-    with torch.device("meta"):
-        embed_dim = build_model(state["config"]["model"]).embed_dim
-    loss = build_loss(state["config"]["loss"], embed_dim, len(state["speakers"]))
-    try:
-        loss.load_state_dict(state["loss"])
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{path}: its loss's weights do not fit its own config's loss ({reason}); the file was put "
-                         "together from two experiments, or another version of wespk wrote it") from None
-    return loss, path, state["config"]
