@@ -39,6 +39,10 @@ def conf_lines(config: str = "", overlay: str = "", set: str = "", exp: str = ""
             listed = "; ".join(f"{name}: {a!r} there, {b!r} asked for" for name, a, b in changed)
             raise InputError(f"{exp} was trained with other options ({listed}). Leave out --config, --overlay, "
                              "--set and --seed to go on with those, or train under another --exp from stage 3")
+    if own["labels"]["noise"] != "none":
+        from wespk.data.labels import noise_name
+
+        own["labels"]["folder"] = noise_name(own["labels"])  # follows from the others
     print("\n".join(lines(own)))
 
 

@@ -81,6 +81,20 @@ def test_jobs_then_merging_give_every_utterance_and_speaker(exp, data, tmp_path,
     assert read_vectors(out / "spk_xvector.scp")[0] == ["spk0", "spk1"]
 
 
+def test_speaker_means_follow_the_table_that_is_given(exp, data, tmp_path, capsys):
+    words = {"data": data, "out": tmp_path / "out", "merge": "true", "speaker_means": "true", "utt2spk": tmp_path / "utt2spk"}
+    keys = sorted(read_table(data / "wav.scp"))
+    write_table(tmp_path / "utt2spk", {key: "a" if key in keys[::2] else "b" for key in keys} | {"sp0.9-copy": "c"})
+    run(capsys, exp=exp, data=data, out=tmp_path / "out", device="cpu")
+    assert "means of 2 speakers" in run(capsys, **words)
+    found, means = read_vectors(tmp_path / "out" / "spk_xvector.scp")
+    rows = read_vectors(tmp_path / "out" / "xvector.scp")[1]
+    assert found == ["a", "b"]
+    np.testing.assert_allclose(means, [rows[::2].mean(0), rows[1::2].mean(0)], rtol=0, atol=1e-6)
+    write_table(tmp_path / "utt2spk", dict.fromkeys(keys[1:], "a"))
+    assert f"utt2spk: no speaker for '{keys[0]}'" in run(capsys, 1, **words)
+
+
 @pytest.mark.parametrize("name", ["exp", "exp-vad"])
 def test_features_waves_and_the_python_interface_agree(exp, data, tmp_path, capsys, name):
     exp = exp.with_name(name)
@@ -131,6 +145,7 @@ def test_the_embed_command_agrees_with_stage_4_and_takes_piped_audio(exp, data, 
     ({"num_jobs": 0}, "--num-jobs must be 1 or more, not 0"),
     ({"job": 3, "num_jobs": 2}, "--job 3 is not among 1..2"),
     ({"speaker_means": "true"}, "--speaker-means true works on merged embeddings"),
+    ({"utt2spk": "table", "merge": "true"}, "--utt2spk is read for --speaker-means true alone"),
     ({"exp": ""}, "name the model: --exp FOLDER, or --checkpoint FILE"),
     ({"exp": "/nowhere"}, "/nowhere: no such experiment folder"),
     ({"device": "cuda:99"}, "--device cuda:99"),

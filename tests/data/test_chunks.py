@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from wespk.corpora.label_noise import write_labels
 from wespk.data import build_source
 from wespk.data.loader import stream
 from wespk.data.sampler import EpochPlan
@@ -51,6 +52,22 @@ def test_labels_follow_the_speaker_names(data_dir):
     assert source.speakers == ["s0", "s1", "s2"]
     names = source.describe(range(len(source.labels))).split()
     assert [source.speakers[i] for i in source.labels] == [n.split("-")[0] for n in names]
+
+
+def test_labels_wrong_on_purpose_are_those_of_their_table(data_dir):
+    sets = "labels.noise=uniform labels.rate=0.6 data.min_frames=35"
+    with pytest.raises(InputError, match="label_noise/uniform-60-seed0/relabelled does not exist: make it with"):
+        build_source(conf(sets), data_dir)
+    write_labels(conf(sets)["labels"], data_dir, data_dir)
+    source = build_source(conf(sets), data_dir)
+    given = read_table(data_dir / "label_noise" / "uniform-60-seed0" / "utt2spk")
+    names = source.describe(range(len(source.labels))).split()
+    assert [source.speakers[i] for i in source.labels] == [given[n] for n in names]
+    assert source.relabelled == sum(given[n] != n.split("-")[0] for n in names) > 0
+    for batch in batches(source):
+        assert [source.speakers[i] for i in batch.labels] == [given[source.describe([i])] for i in batch.items]
+    clean = build_source(conf("data.min_frames=35"), data_dir)
+    assert clean.relabelled == 0 and list(clean.identity()) != list(source.identity())
 
 
 def test_utterances_below_min_frames_are_left_out_and_counted(data_dir):

@@ -5,12 +5,13 @@ import pytest
 import soundfile
 import torch
 
+from wespk.corpora.label_noise import write_labels
 from wespk.data import build_source
 from wespk.data.loader import stream
 from wespk.data.sampler import EpochPlan
 from wespk.data.waves import read_bank
 from wespk.features.front_end import FrontEnd
-from wespk.io.tables import write_table
+from wespk.io.tables import read_table, write_table
 from wespk.utils import config
 from wespk.utils.errors import InputError
 
@@ -84,6 +85,21 @@ def test_each_speed_of_a_speaker_is_a_class_by_name(data_dir):
             assert source.speakers[label].endswith(source.describe([item])[:2])
             seen.add(int(label))
     assert seen == set(range(6))
+
+
+def test_a_speed_of_an_utterance_labelled_wrong_on_purpose_is_of_the_given_speaker(data_dir):
+    sets = conf("augment.speeds=[0.9] labels.noise=uniform labels.rate=0.5 labels.seed=2")
+    write_labels(sets["labels"], data_dir, data_dir)
+    given = read_table(data_dir / "label_noise" / "uniform-50-seed2" / "utt2spk")
+    source = build_source(sets, data_dir)
+    assert source.relabelled == 4
+    seen = set()
+    for batch, _ in run(source, epochs=8):
+        for item, label in zip(batch.items, batch.labels, strict=True):
+            speaker = given[source.describe([item])]
+            assert source.speakers[label] in (speaker, f"sp0.9-{speaker}")
+            seen.add((int(item), int(label)))
+    assert len(seen) == 16
 
 
 def test_augmentation_changes_the_share_of_chunks_it_is_asked_to(data_dir):

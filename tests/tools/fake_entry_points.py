@@ -37,6 +37,13 @@ def merge_feats(data, out, **_):
         write(f"{data}_aug/utt2spk", "u s")
 
 
+def relabel(train_data, config="", overlay="", **options):
+    from wespk.data.labels import noise_folder
+    from wespk.utils.config import load
+
+    write(noise_folder(load(config, overlay, options.get("set", ""))["labels"], train_data) / "utt2spk", "u t")
+
+
 def train(exp, config="", overlay="", **options):
     from wespk.utils.config import load
 

@@ -232,6 +232,52 @@ def test_later_stages_compare_training_options_with_the_default_configuration(st
     assert status == 1 and "seed: 7 there, 8 asked for" in errors and "train.num_epochs" not in errors
 
 
+NOISE = "labels.noise=class_wise labels.rate=0.3 labels.seed=5"
+
+
+def words_of(calls, name, option):
+    """What each call of the entry point ``name`` is given as ``option``, if it is."""
+    return re.findall(rf"^-m wespk\.bin\.{name} .*{option} (.*?)(?= --|$)", calls, re.MULTILINE)
+
+
+def test_wrong_labels_are_made_before_training_and_nothing_else_sees_the_right_ones(stages):
+    stages.run("--stop-stage", 2)
+    stages.run("--stop-stage", 6, "--set", NOISE)
+    calls, table = stages.calls(), stages.data / "train" / "label_noise" / "class_wise-30-seed5" / "utt2spk"
+    assert "compute_fbank" not in calls  # stage 2 does not mind
+    assert words_of(calls, "relabel", "--train-data") == words_of(calls, "relabel", "--originals") == [str(stages.data / "train")]
+    assert words_of(calls, "relabel", "--set") == [NOISE]
+    assert calls.index("wespk.bin.relabel") < calls.index("wespk.bin.train ")
+    assert words_of(calls, "extract_embeddings", "--utt2spk") == [str(table)]
+    assert words_of(calls, "score_norm", "--cohort-utt2spk") == [str(table)] * 2
+    assert f"{stages.data}/train/utt2spk" not in calls
+    assert CURRENT.format(3) in stages.only(3, "--set", NOISE)[1]
+    table.write_text("u other\n")
+    for number in (4, 6):
+        status, _, errors = stages.only(number, check=False)
+        assert status == 1 and f"{table} has changed" in errors
+    assert f"stage 3 runs: output {table} has changed" in stages.only(3, "--set", NOISE)[1]
+    assert table.read_text() == "u t\n"
+    stages.only(6)
+
+
+def test_copies_are_relabelled_by_their_originals(stages):
+    stages.run("--stop-stage", 3, "--set", f"{COPIES} {NOISE}")
+    calls = stages.calls()
+    assert words_of(calls, "relabel", "--train-data") == [f"{stages.data}/train_aug"]
+    assert words_of(calls, "relabel", "--originals") == [f"{stages.data}/train"]
+    stages.run("--stage", 4, "--stop-stage", 6)
+    table = f"{stages.data}/train_aug/label_noise/class_wise-30-seed5/utt2spk"
+    assert words_of(stages.calls(), "score_norm", "--cohort-utt2spk") == [table] * 2
+
+
+def test_without_wrong_labels_none_are_made(scored):
+    scored.run("--stage", 3, "--stop-stage", 6, "--exp", scored.folder / "new")
+    calls = scored.calls()
+    assert "relabel" not in calls and "label_noise" not in calls
+    assert words_of(calls, "score_norm", "--cohort-utt2spk") == [f"{scored.data}/train/utt2spk"] * 2
+
+
 @pytest.mark.parametrize("number", [0, 8, 9])
 def test_a_stage_that_there_is_not_is_refused_by_name(stages, number):
     status, _, errors = stages.run("--stage", number, check=False)

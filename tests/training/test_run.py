@@ -87,6 +87,20 @@ def test_stage_3_trains_validates_and_leaves_what_later_stages_read(data):
     assert few.returncode == 1 and "has 2 epoch checkpoints, 3 are to be averaged" in few.stderr
 
 
+def test_wrong_labels_are_made_by_command_and_counted(data):
+    sets = SETS + " labels.noise=class_wise labels.rate=0.5"
+    with pytest.raises(InputError, match="relabelled does not exist: make it with `python -m wespk.bin.relabel"):
+        train(config.load(sets=sets), data / "exp", data / "train", None, "cpu")
+    said = run("relabel", data, "--train-data", "train", "--set", sets).stdout
+    assert "class_wise-50-seed0 gives 12 of 30 utterances" in said and "has no partner" in said
+    train(config.load(sets=sets), data / "exp", data / "train", None, "cpu")
+    assert config.read_resolved(data / "exp")["derived"]["num_relabelled"] == 12
+    log = (data / "exp" / "train.log").read_text()
+    assert "labels class_wise-50-seed0: 12 of these utterances bear another speaker's label" in log
+    none = run("relabel", data, "--train-data", "train", "--set", SETS)
+    assert none.returncode == 1 and "labels.noise is none: there is nothing to relabel" in none.stderr
+
+
 def test_sigkill_and_sigterm_change_nothing(data):
     sets = SETS.replace("train.num_epochs=2", "train.num_epochs=30 runtime.validate_every=0")
     assert run("train", data, *train_words("whole", sets)).returncode == 0

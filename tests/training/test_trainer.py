@@ -208,6 +208,14 @@ def test_other_training_data_are_refused_on_resume(make_trainer):
         make_trainer(source=MemorySource(speakers=5)).run()
 
 
+def test_training_data_of_the_same_numbers_under_other_names_are_refused_on_resume(make_trainer):
+    make_trainer().run()
+    source = MemorySource()
+    source.speakers = [f"t{name}" for name in source.speakers]
+    with pytest.raises(InputError, match=r"trained on other data than these \(speakers differs\)"):
+        make_trainer(source=source).run()
+
+
 def test_bfloat16_trains_with_a_float32_loss(make_trainer):
     trainer = make_trainer(sets="train.bf16=true")
     trainer.run()

@@ -153,6 +153,13 @@ def test_missing_files_are_named(tmp_path):
         config.read_resolved(tmp_path)
 
 
+def test_an_option_younger_than_the_experiment_has_its_default(tmp_path):
+    (tmp_path / "config.yaml").write_text("seed: 7\nmodel: {name: xvector, hidden: 9}\nderived: {num_speakers: 3}\n")
+    found = config.read_resolved(tmp_path)
+    assert found["labels"] == {"noise": "none", "rate": 0.0, "seed": 0}
+    assert (found["seed"], found["model"], found["derived"]) == (7, {"name": "xvector", "hidden": 9}, {"num_speakers": 3})
+
+
 def test_a_resolved_configuration_reads_back_equal(tmp_path):
     conf = config.load()
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(conf, sort_keys=False, default_flow_style=None, width=120))

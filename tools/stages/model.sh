@@ -12,6 +12,18 @@ training_data() {
   fi
 }
 
+has_label_noise() {
+  [ "$(conf labels.noise)" != none ]
+}
+
+given_labels() { # the table of the labels that training is given: of the utterances in $data/train at least
+  if has_label_noise; then
+    printf '%s' "$(training_data)/label_noise/$(conf labels.folder)/utt2spk"
+  else
+    printf '%s' "$data/train/utt2spk"
+  fi
+}
+
 last_checkpoint() {
   printf '%s/checkpoints/epoch_%04d.pt' "$exp" "$(conf train.num_epochs)"
 }
@@ -30,6 +42,10 @@ plan_3() {
   fi
   existing inputs "$data"/{train,dev}/feats/*.ark "$data"/dev/trials/dev
   outputs=("$exp/config.yaml" "$(last_checkpoint)")
+  if has_label_noise; then
+    writes="$train/label_noise, $writes"
+    outputs+=("$(given_labels)")
+  fi
 }
 
 check_3() {
@@ -69,6 +85,9 @@ work_3() {
   else
     words+=(--device cpu)
   fi
+  if has_label_noise; then
+    run python -m wespk.bin.relabel --train-data "$(training_data)" --originals "$data/train" "${conf_words[@]}"
+  fi
   log="$exp/train.log"
   rm -f "$exp/requeue"
   run "${launcher[@]}" -m wespk.bin.train "${words[@]}" || status=$?
@@ -85,17 +104,23 @@ plan_4() {
   local name path
   title=embeddings reads="$exp/checkpoints, $data/{eval,train}/feats.scp" writes="$exp/embeddings"
   options=() outputs=()
-  inputs=("$(last_checkpoint)" "$data/train/feats.scp" "$data/train/utt2spk")
+  inputs=("$(last_checkpoint)" "$data/train/feats.scp" "$(given_labels)")
   existing inputs "$data/eval/feats.scp" "$data"/{eval,train}/feats/*.ark
   existing marks "$exp"/embeddings/{eval,train}/xvector.*.json
   existing outputs "$exp/checkpoints/average.pt" "$exp"/embeddings/{eval,train}/{xvector,spk_xvector}.{scp,ark}
 }
 
 check_4() {
-  local options files=() beyond=()
-  need 3 "$(last_checkpoint)"
+  local path options files=("$(last_checkpoint)") beyond=()
+  if has_label_noise; then
+    files+=("$(given_labels)")
+  fi
+  for path in "${files[@]}"; do
+    need 3 "$path"
+  done
   need 2 "$data/train/feats.scp"
-  build_on 3 "$(last_checkpoint)"
+  build_on 3 "${files[@]}"
+  files=()
   feature_options features
   of_copies
   existing files "$data"/{train,eval}/feats.scp
@@ -132,7 +157,7 @@ work_4() {
     out=$exp/embeddings/$name
     words=()
     if [ "$name" = train ]; then
-      words=(--speaker-means true)
+      words=(--speaker-means true --utt2spk "$(given_labels)")
     fi
     run python -m wespk.bin.extract_embeddings --data "$data/$name" --out "$out" --num-jobs "${jobs_of[$name]}" \
       --merge true "${words[@]}"

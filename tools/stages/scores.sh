@@ -77,7 +77,7 @@ plan_6() {
   outputs=()
   norm_options
   plan_scores
-  inputs+=("$data/train/utt2spk")
+  inputs+=("$(given_labels)")
   for name in "${names[@]}"; do
     inputs+=("$exp/scores/$name.cosine")
     existing outputs "$exp/scores/$name.cosine.$score_norm"
@@ -89,6 +89,9 @@ check_6() {
   for name in "${names[@]}"; do
     need 5 "$exp/scores/$name.cosine"
   done
+  if has_label_noise; then
+    need 3 "$(given_labels)"
+  fi
   check_scores
   score_files cosine
   build_on 5 "${scores[@]}"
@@ -102,7 +105,7 @@ work_6() {
     return
   fi
   if [ "$cohort" = speaker ]; then
-    words+=(--cohort-utt2spk "$data/train/utt2spk")
+    words+=(--cohort-utt2spk "$(given_labels)")
   fi
   for name in "${names[@]}"; do
     out=$exp/scores/$name.cosine.$score_norm

@@ -5,7 +5,7 @@ from wespk.utils.cli import main
 
 def extract_embeddings(data: str, out: str, exp: str = "", checkpoint: str = "", input: str = "feats", job: int = 1,
                        num_jobs: int = 1, merge: bool = False, speaker_means: bool = False, device: str = "auto",
-                       max_frames: int = 0, num_workers: int = 2, threads: int = 0):
+                       max_frames: int = 0, num_workers: int = 2, threads: int = 0, utt2spk: str = ""):
     """Embed the utterances of DATA into OUT/xvector.JOB.{ark,scp}, or, with --merge true, join the jobs' tables.
 
     How the work is split into jobs does not change the embeddings. GPUs are chosen by CUDA_VISIBLE_DEVICES; if several
@@ -22,6 +22,7 @@ def extract_embeddings(data: str, out: str, exp: str = "", checkpoint: str = "",
         merge: join OUT/xvector.1 .. xvector.NUM_JOBS into OUT/xvector.{ark,scp}, checked against DATA's utterances
         speaker_means: when merging, also write OUT/spk_xvector.{ark,scp}, the mean of each speaker of DATA/utt2spk
         device: auto (a GPU if there is one), cpu, cuda or cuda:N
+        utt2spk: with --speaker-means, take the speakers from this table (it may list more) instead of DATA/utt2spk
         max_frames: frames computed at once, padding included; 0: suits the device
         num_workers: threads that read ahead; 0: none
         threads: CPU threads for computing; 0: torch's own choice
@@ -37,8 +38,10 @@ def extract_embeddings(data: str, out: str, exp: str = "", checkpoint: str = "",
             raise InputError(f"--{name} must be {least} or more, not {value}")
     if speaker_means and not merge:
         raise InputError("--speaker-means true works on merged embeddings: give it together with --merge true")
+    if utt2spk and not speaker_means:
+        raise InputError("--utt2spk is read for --speaker-means true alone; leave it out")
     if merge:
-        utterances, speakers = jobs.merge(data, out, num_jobs, speaker_means)
+        utterances, speakers = jobs.merge(data, out, num_jobs, speaker_means, utt2spk)
         also = f"; means of {speakers} speakers in {out}/spk_xvector.scp" if speakers else ""
         print(f"{utterances} embeddings of {num_jobs} job(s) in {out}/xvector.scp{also}")
         return

@@ -82,21 +82,35 @@ def clear_jobs(out, chosen):
         path.unlink()
 
 
-def merge(data, out, num_jobs, speaker_means=False):
+def merge(data, out, num_jobs, speaker_means=False, utt2spk=None):
     """Join OUT/xvector.1 .. xvector.NUM_JOBS into OUT/xvector.{ark,scp} and delete them; also spk_xvector if asked.
 
-    Every utterance of the folder ``data`` must be there, once, and no other. Returns (utterances, speakers or 0).
+    Every utterance of the folder ``data`` must be there, once, and no other. utt2spk: a table of their speakers, which may
+    list more, in place of DATA/utt2spk. Returns (utterances, speakers or 0).
     """
     keys = data_utterances(data)
-    if speaker_means and not (Path(data) / "utt2spk").is_file():
-        raise InputError(f"--speaker-means true needs {data}/utt2spk, which is not there")
+    spk2utt = _utterances_of_speakers(data, utt2spk, keys) if speaker_means else None
     rows = read_jobs(out, num_jobs, keys)
     write_vectors(Path(out) / "xvector.scp", dict(zip(keys, rows, strict=True)))
     speakers = 0
     if speaker_means:
-        speakers = write_speaker_means(out, spk2utt_of(read_table(Path(data) / "utt2spk")), keys, rows)
+        speakers = write_speaker_means(out, spk2utt, keys, rows)
     clear_jobs(out, lambda number: True)
     return len(keys), speakers
+
+
+def _utterances_of_speakers(data, utt2spk, keys):
+    """Speaker -> utterances: of DATA/utt2spk, or of ``keys`` as far as the table ``utt2spk`` goes beyond them."""
+    path = Path(utt2spk or Path(data) / "utt2spk")
+    if not path.is_file():
+        raise InputError(f"--speaker-means true needs {path}, which is not there")
+    table = read_table(path)
+    if utt2spk:
+        missing = next((key for key in keys if key not in table), None)
+        if missing is not None:
+            raise InputError(f"{path}: no speaker for '{missing}' of {data}; give a table that lists all its utterances")
+        table = {key: table[key] for key in keys}
+    return spk2utt_of(table)
 
 
 def read_jobs(out, num_jobs, keys):

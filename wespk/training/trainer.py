@@ -50,7 +50,8 @@ class Trainer:
         if path is None:
             return 0
         state = checkpoint.load(path, "cpu" if self.shards.head else self.device)  # a device need not hold all classes
-        for name, mine in (("fingerprint", self.fingerprint), ("steps_per_epoch", self.steps_per_epoch)):
+        for name, mine in (("fingerprint", self.fingerprint), ("steps_per_epoch", self.steps_per_epoch),
+                           ("speakers", self.source.speakers)):
             if state[name] != mine:
                 raise InputError(f"{path} was trained on other data than these ({name} differs); train under another --exp")
         self.objective.model.load_state_dict(state["model"])
