@@ -23,8 +23,10 @@ logistic curve fits.
   than c: z is a log-odds neither in size nor, strictly, in sign.
 
 **At a test** c compares two embeddings and not an embedding with a weight vector that was fitted to the speaker, and the
-speakers are new: the cosines of targets are lower. That is why the result is uncalibrated, margin or not. The cosine is
-that of the embeddings as they are: no mean is subtracted in training, so none may be subtracted here.
+speakers are new, so the cosines of either kind of pair are distributed otherwise: lower for targets when weights and
+embeddings fit each other well, higher for all when a short training has moved the embeddings but hardly the weights.
+That is why the result is uncalibrated, margin or not. The cosine is that of the embeddings as they are: no mean is
+subtracted in training, so none may be subtracted here.
 """
 
 import math

@@ -29,9 +29,9 @@ def _before(system):
          f"of {read['training_prior']:.3g}. c is the cosine of the embeddings as they are, no mean subtracted."),
         (f"z > 0, accept at that prior, {_at(c0, 'means c > {}', 'holds for no cosine')}. {system['name']} is z less the "
          "prior's log-odds: a natural-log likelihood ratio, if z were right."),
-        ("It is not calibrated: training compares an embedding with the weight vector of its speaker, a trial two "
-         "embeddings of a new speaker, whose cosine is lower. The gaps between actDCF and minDCF, Cllr and min-Cllr are "
-         "what calibration on labelled trials would gain."),
+        ("It is not calibrated: training compares embeddings with weight vectors that were fitted to the speakers, a trial "
+         "two embeddings of new ones, and these cosines are distributed otherwise. The gaps between actDCF and minDCF, Cllr "
+         "and min-Cllr are what calibration on labelled trials would gain."),
     ]
     if read["final_margin"] != (1 if read["margin_type"] == "M" else 0):
         effect = MIDPOINT if read["margin_type"] == "C" else SHIFTED
