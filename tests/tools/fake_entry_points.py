@@ -52,6 +52,10 @@ def train(exp, config="", overlay="", **options):
     write(f"{exp}/checkpoints/epoch_{conf['train']['num_epochs']:04d}.pt")
 
 
+def average_checkpoints(exp, **_):
+    write(f"{exp}/checkpoints/average.pt")
+
+
 def extract_embeddings(out, **_):
     write(f"{out}/xvector.scp")
     write(f"{out}/xvector.ark")
@@ -59,6 +63,11 @@ def extract_embeddings(out, **_):
 
 def score_cosine(out, **_):
     write(out)
+
+
+def score_bias(out, **_):
+    write(out)
+    write(out.removesuffix("llr") + "json")
 
 
 def score_norm(out, **_):

@@ -282,3 +282,27 @@ def test_without_wrong_labels_none_are_made(scored):
 def test_a_stage_that_there_is_not_is_refused_by_name(stages, number):
     status, _, errors = stages.run("--stage", number, check=False)
     assert status == 1 and f"there is no stage {number}; the stages are 1 to 7" in errors
+
+
+def test_a_loss_with_a_bias_is_scored_by_it_too_and_others_are_not(scored):
+    assert not list((scored.exp / "scores").glob("*.bias.*"))
+    words = ("--exp", scored.folder / "new", "--set", "loss.name=sphereface2")
+    scored.run("--stage", 3, *words)
+    new, calls = scored.folder / "new", scored.calls().splitlines()
+    assert sum(f"score_bias --trials {scored.data}/eval/trials/" in line for line in calls) == 2
+    (measure,) = (line for line in calls if "compute_metrics" in line)
+    assert all(f"{new}/scores/{name}.cosine.asnorm,{new}/scores/{name}.bias.llr," in measure for name in "AB")
+    assert measure.endswith(f"--readings {new}/scores/A.bias.json,{new}/scores/B.bias.json,")
+    assert CURRENT.format(5) in scored.only(5, *words)[1] and CURRENT.format(7) in scored.only(7, *words)[1]
+    (new / "scores" / "B.bias.json").write_text("another\n")
+    status, _, errors = scored.only(7, *words, check=False)
+    assert status == 1 and f"{new}/scores/B.bias.json has changed" in errors and "run --stage 5 first" in errors
+    (new / "checkpoints" / "average.pt").write_text("another\n")
+    status, _, errors = scored.only(5, *words, check=False)
+    assert status == 1 and f"{new}/checkpoints/average.pt has changed" in errors and "run --stage 4 first" in errors
+
+
+def test_a_report_on_some_of_the_lists_says_which_it_leaves_out(scored):
+    line = "stage 7 reports on A alone (--trials): without B"
+    assert line in scored.only(7, "--trials", "A")[1]
+    assert not any("reports on" in said for said in scored.only(7)[1])

@@ -32,35 +32,60 @@ check_scores() {
   build_on 4 "$exp"/embeddings/{eval,train}/xvector.{scp,ark}
 }
 
-score_files() { # $scores: the files of all lists to be scored, with suffix $1
-  local name
+score_files() { # $scores: the files of all lists to be scored, with each of the suffixes $@
+  local name suffix
   scores=()
-  for name in "${names[@]}"; do
-    scores+=("$exp/scores/$name.$1")
+  for suffix in "$@"; do
+    for name in "${names[@]}"; do
+      scores+=("$exp/scores/$name.$suffix")
+    done
   done
+}
+
+bias_suffixes() { # $suffixes: of the scores by the loss's own bias, nothing for losses that have none
+  suffixes=()
+  if [ "$(conf loss.name)" = sphereface2 ]; then
+    suffixes=(bias.llr bias.json)
+  fi
 }
 
 plan_5() {
-  local name
+  local scores suffixes
+  bias_suffixes
   title=scoring reads="$exp/embeddings, $data/eval/trials" writes="$exp/scores/LIST.cosine"
   options=("mean=train") outputs=()
   plan_scores
-  for name in "${names[@]}"; do
-    existing outputs "$exp/scores/$name.cosine"
-  done
+  if [ "${#suffixes[@]}" -gt 0 ]; then
+    inputs+=("$exp/checkpoints/average.pt")
+    reads+=", $exp/checkpoints/average.pt" writes+=", LIST.bias.llr"
+  fi
+  score_files cosine "${suffixes[@]}"
+  existing outputs "${scores[@]}"
 }
 
 check_5() {
+  local suffixes
+  bias_suffixes
   check_scores
+  if [ "${#suffixes[@]}" -gt 0 ]; then
+    build_on 4 "$exp/checkpoints/average.pt"
+  fi
 }
 
 work_5() {
-  local name out
+  local name out suffixes
+  bias_suffixes
   for name in "${names[@]}"; do
     out=$exp/scores/$name.cosine
     run python -m wespk.bin.score_cosine --trials "$data/eval/trials/$name" --out "$out" \
       --embeddings "$exp/embeddings/eval/xvector.scp" --mean-embeddings "$exp/embeddings/train/xvector.scp"
     agree "$out" "$(count "$out")" "$(count "$data/eval/trials/$name")"
+    if [ "${#suffixes[@]}" -gt 0 ]; then
+      out=$exp/scores/$name.bias.llr
+      run python -m wespk.bin.score_bias --trials "$data/eval/trials/$name" --out "$out" \
+        --embeddings "$exp/embeddings/eval/xvector.scp" --checkpoint "$exp/checkpoints/average.pt"
+      agree "$out" "$(count "$out")" "$(count "$data/eval/trials/$name")"
+    fi
   done
 }
 
@@ -114,54 +139,82 @@ work_6() {
   done
 }
 
+report_suffixes() { # $reported: the suffixes of the score files that are reported, in this order; and $suffixes
+  bias_suffixes
+  reported=(cosine)
+  if [ "$score_norm" != none ]; then
+    reported+=("cosine.$score_norm")
+  fi
+  if [ "${#suffixes[@]}" -gt 0 ]; then
+    reported+=(bias.llr)
+  fi
+}
+
 plan_7() {
-  local name
+  local name reported scores suffixes
   title="metrics and report" reads="$exp/scores" writes="$exp/results"
   options=() inputs=() outputs=()
   plan_scores
   inputs=("$data/eval/utt2spk")
   existing inputs "$expected"
   for name in "${names[@]}"; do
-    inputs+=("$data/eval/trials/$name" "$exp/scores/$name.cosine")
-    if [ "$score_norm" != none ]; then
-      inputs+=("$exp/scores/$name.cosine.$score_norm")
-    fi
+    inputs+=("$data/eval/trials/$name")
   done
+  report_suffixes
+  score_files "${reported[@]}" "${suffixes[@]:1}"
+  inputs+=("${scores[@]}")
   existing outputs "$exp"/results/{metrics.json,RESULTS.md,report.html,det.png}
 }
 
-check_7() {
-  local name scores options
-  for name in "${names[@]}"; do
-    need 5 "$exp/scores/$name.cosine"
-    if [ "$score_norm" != none ]; then
-      need 6 "$exp/scores/$name.cosine.$score_norm"
+left_out() { # say which trial lists the report, which is written anew, will not hold
+  local path others=()
+  for path in "$data"/eval/trials/*; do
+    if [ -f "$path" ] && [[ " ${names[*]} " != *" $(basename "$path") "* ]]; then
+      others+=("$(basename "$path")")
     fi
   done
-  score_files cosine
+  if [ "${#others[@]}" -gt 0 ]; then
+    say "stage $current reports on ${names[*]} alone (--trials): without ${others[*]}"
+  fi
+}
+
+check_7() {
+  local path scores options suffixes
+  bias_suffixes
+  left_out
+  score_files cosine "${suffixes[@]}"
+  for path in "${scores[@]}"; do
+    need 5 "$path"
+  done
   build_on 5 "${scores[@]}"
   if [ "$score_norm" != none ]; then
     score_files "cosine.$score_norm"
+    for path in "${scores[@]}"; do
+      need 6 "$path"
+    done
     norm_options
     build_on 6 "${options[@]}" "${scores[@]}"
   fi
 }
 
 work_7() {
-  local name scores='' keys='' words=()
+  local name suffix suffixes reported scores='' keys='' readings='' measure=() words=()
+  report_suffixes
   for name in "${names[@]}"; do
-    scores+="$exp/scores/$name.cosine,"
-    keys+="$data/eval/trials/$name,"
-    if [ "$score_norm" != none ]; then
-      scores+="$exp/scores/$name.cosine.$score_norm,"
+    for suffix in "${reported[@]}"; do
+      scores+="$exp/scores/$name.$suffix,"
       keys+="$data/eval/trials/$name,"
-    fi
+    done
+    readings+="$exp/scores/$name.bias.json,"
   done
+  if [ "${#suffixes[@]}" -gt 0 ]; then
+    measure=(--readings "$readings")
+  fi
   if [ -n "$expected" ]; then
     words=(--expected "$expected")
   fi
   run python -m wespk.bin.compute_metrics --scores "$scores" --trials "$keys" --utt2spk "$data/eval/utt2spk" \
-    --out "$exp/results/metrics.json" >/dev/null
+    --out "$exp/results/metrics.json" "${measure[@]}" >/dev/null
   run python -m wespk.bin.make_report --metrics "$exp/results/metrics.json" --out-dir "$exp/results" "${words[@]}" \
     >/dev/null
 }
