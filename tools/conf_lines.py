@@ -19,7 +19,7 @@ def conf_lines(config: str = "", overlay: str = "", set: str = "", exp: str = ""
 
     Args:
         config: YAML laid over wespk/conf/train.yaml
-        overlay: YAML laid over that
+        overlay: YAML laid over that; several: separated by commas
         set: further options, "section.key=value section.key=value"
         exp: experiment folder, whose config.yaml is read
     """
@@ -38,7 +38,8 @@ def conf_lines(config: str = "", overlay: str = "", set: str = "", exp: str = ""
         if changed:
             listed = "; ".join(f"{name}: {a!r} there, {b!r} asked for" for name, a, b in changed)
             raise InputError(f"{exp} was trained with other options ({listed}). Leave out --config, --overlay, "
-                             "--set and --seed to go on with those, or train under another --exp from stage 3")
+                             "--set and --seed to go on with those, or train under another --exp from stage 3; stage 8 wants "
+                             "the --lm-overlay and --lm-set that it was begun with")
     if own["labels"]["noise"] != "none":
         from wespk.data.labels import noise_name
 

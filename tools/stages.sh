@@ -21,6 +21,8 @@ config=
 overlay=
 set=
 seed=
+lm_overlay=
+lm_set=
 exp=
 data=
 nj=$(getconf _NPROCESSORS_ONLN)
@@ -42,17 +44,20 @@ expected=
 help_message="usage: bash run.sh [--option value ...]
 
 stages: 1 data  2 features  3 training  4 embeddings  5 scoring  6 score normalisation  7 metrics and report
-Without options all of them are run. A stage that is done and whose inputs and options have not changed is skipped.
+8 large-margin fine-tuning of the experiment, in EXP-lm, by stages 3 to 7
+Without options 1 to 7 are run. A stage that is done and whose inputs and options have not changed is skipped.
 
 which stages, which experiment
   --stage N            first stage
   --stop-stage N       last stage
-  --config FILE        configuration; empty: the recipe's default, but the experiment's own from stage 4 on
-                       unless --overlay, --set or --seed is given
-  --overlay FILE       YAML laid over the configuration
+  --config FILE        configuration; empty: the recipe's default, but the experiment's own from stage 4 on, and with
+                       --exp from stage 3 on, unless --overlay, --set or --seed is given
+  --overlay FILES      YAML laid over the configuration; several: separated by commas, the last one counts most
   --set WORDS          further options in one argument: 'section.key=value section.key=value'
   --seed N             seed of the training (the configuration's 'seed'); empty: as configured
-  --exp DIR            experiment folder; empty: RECIPE/exp/NAME, after the configuration, overlay and seed
+  --lm-overlay FILES   stage 8: YAML laid over the experiment's own configuration; empty: RECIPE/conf/lmft.yaml
+  --lm-set WORDS       stage 8: further options, as --set
+  --exp DIR            experiment folder; empty: RECIPE/exp/NAME, after the configuration, overlays and seed
   --data DIR           folder for the data; empty: RECIPE/data
 how to run
   --nj N               array jobs of stages 2 and 4 (on GPUs: one a GPU)
@@ -96,6 +101,15 @@ absolute() { # the one absolute form of a path (links stay as they are); nothing
   if [ -n "$1" ]; then
     realpath -sm -- "$1"
   fi
+}
+
+absolute_each() { # the same for each of several paths that commas separate
+  local paths path found=
+  IFS=, read -ra paths <<<"$1"
+  for path in "${paths[@]}"; do
+    found+=,$(absolute "$path")
+  done
+  printf '%s' "${found#,}"
 }
 
 count() { # the lines of a file
@@ -153,12 +167,18 @@ existing() { # append those of the paths that exist to the array named $1
 check_options() {
   local name
   for name in "$stage" "$stop_stage"; do
-    if [ "$name" -lt 1 ] || [ "$name" -gt 7 ]; then
-      die "there is no stage $name; the stages are 1 to 7 (--help says what each does)"
+    if [ "$name" -lt 1 ] || [ "$name" -gt 8 ]; then
+      die "there is no stage $name; the stages are 1 to 8 (--help says what each does)"
     fi
   done
+  if [ "$stage" -eq 8 ] && [[ $given != *" stop_stage "* ]]; then
+    stop_stage=8
+  fi
   if [ "$stage" -gt "$stop_stage" ]; then
     die "--stage $stage comes after --stop-stage $stop_stage"
+  fi
+  if [ -n "$lm_overlay$lm_set" ] && [ "$stop_stage" -lt 8 ]; then
+    die "--lm-overlay and --lm-set are for stage 8, which is not asked for: give --stop-stage 8 as well"
   fi
   if [ "$nj" -lt 1 ]; then
     die "--nj must be 1 or more, not $nj"
@@ -177,24 +197,39 @@ check_options() {
   fi
 }
 
-name_folders() { # absolute paths, and the experiment's folder
-  local name
-  for name in recipe config overlay exp data voxceleb1 voxceleb2 musan rirs lists expected; do
-    printf -v "$name" '%s' "$(absolute "${!name}")"
-  done
-  for name in config overlay expected; do
-    if [ -n "${!name}" ] && [ ! -f "${!name}" ]; then
-      die "--$name: no such file: ${!name}$(if [ -f "$recipe/conf/$(basename "${!name}")" ]; then
-        printf '; there is %s/conf/%s' "$recipe" "$(basename "${!name}")"
+check_files() { # stop unless the files $2, separated by commas, that option $1 names are there
+  local paths path
+  IFS=, read -ra paths <<<"$2"
+  for path in "${paths[@]}"; do
+    if [ ! -f "$path" ]; then
+      die "$1: no such file: $path$(if [ -f "$recipe/conf/$(basename "$path")" ]; then
+        printf '; there is %s/conf/%s' "$recipe" "$(basename "$path")"
       fi)"
     fi
+  done
+}
+
+name_folders() { # absolute paths, and the experiment's folder
+  local name path paths
+  for name in recipe config exp data voxceleb1 voxceleb2 musan rirs lists expected; do
+    printf -v "$name" '%s' "$(absolute "${!name}")"
+  done
+  for name in overlay lm_overlay; do
+    printf -v "$name" '%s' "$(absolute_each "${!name}")"
+  done
+  if [ "$stop_stage" -eq 8 ]; then
+    lm_overlay=${lm_overlay:-$recipe/conf/lmft.yaml}
+  fi
+  for name in config overlay lm_overlay expected; do
+    check_files "--${name//_/-}" "${!name}"
   done
   data=${data:-$recipe/data}
   if [ -z "$exp" ]; then
     name=$(basename "${config:-$default_config}" .yaml)
-    if [ -n "$overlay" ]; then
-      name+=-$(basename "$overlay" .yaml)
-    fi
+    IFS=, read -ra paths <<<"$overlay"
+    for path in "${paths[@]}"; do
+      name+=-$(basename "$path" .yaml)
+    done
     exp=$recipe/exp/$name${seed:+-seed$seed}
   fi
 }
@@ -207,7 +242,9 @@ conf_lines_of() { # $conf_lines: the options of the configuration that the words
 
 read_conf() { # the words that describe the configuration to an entry point in $conf_words, its options in $conf_lines
   local words
-  if [ -z "$config" ] && { [ "$stage" -le 3 ] || [ -n "$overlay$set$seed" ]; }; then
+  if [ -z "$config$overlay$set$seed" ] && [ "$stage" -eq 3 ] && [[ $given == *" exp "* ]] && [ -e "$exp/config.yaml" ]; then
+    config=$exp/config.yaml
+  elif [ -z "$config" ] && { [ "$stage" -le 3 ] || [ -n "$overlay$set$seed" ]; }; then
     config=$default_config
   fi
   conf_words=()
@@ -236,6 +273,9 @@ read_conf() { # the words that describe the configuration to an entry point in $
     words+=(--exp "$exp") # what it was trained with; the same must be asked for now
   fi
   conf_lines_of "${words[@]}"
+  if [ "$stage" -lt 8 ] && [ "$stop_stage" -eq 8 ]; then
+    check_fine_tuning
+  fi
 }
 
 find_gpus() { # the number to use in $num_gpus; only those stay visible
@@ -258,10 +298,13 @@ check_options
 name_folders
 find_gpus
 read_conf
-for ((number = stage; number <= stop_stage; number++)); do
+for ((number = stage; number <= stop_stage && number <= 7; number++)); do
   run_stage "$number"
 done
-if [ "$stop_stage" -eq 7 ]; then
+if [ "$stop_stage" -eq 8 ]; then
+  stage_8
+fi
+if [ "$stop_stage" -ge 7 ]; then
   printf '\n'
   cat "$exp/results/RESULTS.md"
 fi

@@ -110,8 +110,8 @@ def test_scoring_needs_no_training_options(whole):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--stage", "0"], "there is no stage 0; the stages are 1 to 7"),
-        (["--stop-stage", "9"], "there is no stage 9; the stages are 1 to 7"),
+        (["--stage", "0"], "there is no stage 0; the stages are 1 to 8"),
+        (["--stop-stage", "9"], "there is no stage 9; the stages are 1 to 8"),
         (["--stage", "4", "--stop-stage", "3"], "--stage 4 comes after --stop-stage 3"),
         (["--nj", "0"], "--nj must be 1 or more, not 0"),
         (["--cmd", "slrm"], "there is no tools/submit/slrm.py; there is: local"),

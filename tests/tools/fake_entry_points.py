@@ -3,7 +3,8 @@
     fake_entry_points.py [-m wespk.bin.NAME | .../tools/submit/local.py] OPTIONS
 
 The words of every call are added to the file that FAKE_LOG names, one line a call. What is written holds the text of
-FAKE_TEXT, so that a test can make a stage come out differently. While a file FAKE_LOG.NAME.wait exists, NAME waits.
+FAKE_TEXT, so that a test can make a stage come out differently. While a file FAKE_LOG.NAME.wait exists, NAME waits;
+if there is a file FAKE_LOG.NAME.status, NAME ends with the exit status in it.
 """
 
 import os
@@ -86,6 +87,9 @@ def main(words):
     start = time.monotonic()
     while log.with_name(f"{log.name}.{name}.wait").exists() and time.monotonic() < start + 100:
         time.sleep(0.02)
+    status = log.with_name(f"{log.name}.{name}.status")
+    if status.exists():
+        sys.exit(int(status.read_text()))
     if words[0] == "-m" and name in globals():
         flags = [word[2:].replace("-", "_") for word in words[2::2]]
         globals()[name](**dict(zip(flags, words[3::2], strict=True)))

@@ -40,7 +40,7 @@ plan_3() {
   else
     inputs+=("$train/feats.scp")
   fi
-  existing inputs "$data"/{train,dev}/feats/*.ark "$data"/dev/trials/dev
+  existing inputs "$data"/{train,dev}/feats/*.ark "$data"/dev/trials/dev "$(conf train.init_from)"
   outputs=("$exp/config.yaml" "$(last_checkpoint)")
   if has_label_noise; then
     writes="$train/label_noise, $writes"

@@ -1,0 +1,47 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # title and expected are read elsewhere
+# Stage 8: large-margin fine-tuning. The average of an experiment goes on training by an overlay to the experiment's own
+# configuration, in EXP-lm, and stages 3 to 7 do that as they do everything else. To be sourced by tools/stages.sh.
+
+check_fine_tuning() { # before the first stage: does the overlay fit the configuration?
+  local text words=("${conf_words[@]}")
+  if [ "${#words[@]}" -eq 0 ]; then
+    words=(--config "$exp/config.yaml")
+  fi
+  text=$(python -m wespk.bin.check_config "${words[@]}" --show true)
+  words=(--config /dev/stdin --overlay "$lm_overlay")
+  if [ -n "$lm_set" ]; then
+    words+=(--set "$lm_set")
+  fi
+  python -m wespk.bin.check_config "${words[@]}" <<<"$text" >/dev/null
+}
+
+fine_tuning_words() { # $conf_words: what describes the fine-tuning of experiment $1 to an entry point
+  local start
+  start=$(python -c '
+import json, shlex, sys
+print(shlex.quote("train.init_from=" + json.dumps(sys.argv[1], ensure_ascii=False)))' "$1/checkpoints/average.pt")
+  conf_words=(--config "$1/config.yaml" --overlay "$lm_overlay" --set "$start${lm_set:+ $lm_set}")
+}
+
+stage_8() {
+  local base=$exp beyond=() words number
+  current=8 title="large-margin fine-tuning" log=
+  say "stage 8, $title: $base/checkpoints/average.pt -> $base-lm, by stages 3 to 7"
+  need 4 "$base/checkpoints/average.pt"
+  build_on 4 "$base/checkpoints/average.pt"
+  lock shared "$base"
+  exp=$base-lm
+  fine_tuning_words "$base"
+  words=("${conf_words[@]}")
+  if [ -e "$exp/config.yaml" ]; then
+    words+=(--exp "$exp") # what it was begun with; the same must be asked for now
+  fi
+  conf_lines_of "${words[@]}"
+  if [ "$stage" -lt 8 ]; then
+    expected= # recorded of the experiment itself
+  fi
+  for number in 3 4 5 6 7; do
+    run_stage "$number"
+  done
+}
