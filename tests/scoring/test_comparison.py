@@ -1,0 +1,170 @@
+"""A grid's folder of score files -> the comparison: what is read, what is left out and said, and what is refused."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import yaml
+
+from wespk.bin.compare_systems import compare_systems
+from wespk.io.tables import Trials, write_scores, write_table, write_trials
+from wespk.metrics import eer
+from wespk.metrics.comparison import compare_scores
+from wespk.scoring.comparison import compare_experiments, dev_measures, score_kinds
+from wespk.utils.cli import main
+from wespk.utils.errors import InputError
+from wespk.utils.grid import read_grid
+
+KEYS = [f"s{s:02d}-{u}" for s in range(8) for u in range(3)]
+PAIRS = [(a, b) for i, a in enumerate(KEYS) for b in KEYS[:i]]
+LABELS = np.array([a[:3] == b[:3] for a, b in PAIRS], np.int8)
+FEW = {"num_resamples": 20}
+
+
+class Folder:
+    """A grid of systems a and b (b also fine-tuned) with two seeds, lists one and two, and scores of all of them."""
+
+    def __init__(self, path):
+        self.path, self.root, self.data = path, path / "exp", path / "data"
+        self.define()
+        write_table(self.data / "eval/utt2spk", {key: key[:3] for key in KEYS})
+        for name in ("one", "two"):
+            write_trials(self.data / "eval/trials" / name, Trials(*map(list, zip(*PAIRS)), LABELS))
+        write_trials(self.data / "dev/trials/dev", Trials(*map(list, zip(*PAIRS)), LABELS))
+        for i, folder in enumerate(f"{s}/seed{n}{lm}" for s, lm in (("a", ""), ("b", ""), ("b", "-lm")) for n in (1, 2)):
+            for name in ("one", "two"):
+                self.score(folder, f"{name}.cosine", i)
+
+    def define(self, **changes):
+        grid = {"config": "c", "seeds": [1, 2], "baseline": "a", "systems": {"a": {}, "b": {"stop_stage": 8}}, **changes}
+        (self.path / "g.yaml").write_text(yaml.safe_dump(grid, sort_keys=False))
+
+    def score(self, folder, name, seed):
+        scores = 2 * LABELS + np.random.default_rng(seed).normal(size=len(LABELS))
+        write_scores(self.root / folder / "scores" / name, *zip(*PAIRS), scores)
+
+    def compare(self, **options):
+        return compare_experiments(read_grid(self.path / "g.yaml"), self.root, self.data, **{**FEW, **options})
+
+    def validated(self, folder, *eers):
+        lines = [json.dumps({"step": i, "dev_eer": e, "dev_min_dcf": 0.5}) for i, e in enumerate(eers)]
+        (self.root / folder).mkdir(parents=True, exist_ok=True)
+        (self.root / folder / "metrics.jsonl").write_text("\n".join(['{"step": 0, "loss": 1.0}', *lines, ""]))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Folder(tmp_path)
+
+
+def systems_of(table, level=0):
+    return [system["system"] for system in table["levels"][level]["systems"]]
+
+
+def test_every_list_and_kind_is_a_table_of_all_systems(folder):
+    for system in ("a/seed1", "a/seed2", "b/seed1"):
+        folder.score(system, "two.cosine.asnorm", 9)
+    found = folder.compare()
+    assert [(t["trials"], t["scores"], systems_of(t)) for t in found["tables"]] == [
+        ("one", "cosine", ["a", "b", "b-lm"]), ("two", "cosine", ["a", "b", "b-lm"]), ("two", "cosine.asnorm", ["a"]),
+    ]  # fmt: skip
+    assert found["missing"] == [f"two.cosine.asnorm: not scored with all seeds of '{name}'" for name in ("b", "b-lm")]
+    table = found["tables"][0]
+    assert (table["num_targets"], table["num_nontargets"], table["num_speakers"]) == (24, 252, 8)
+    scores = [2 * LABELS + np.random.default_rng(i).normal(size=len(LABELS)) for i in range(6)]
+    entry = table["levels"][0]["systems"][2]["measures"]["eer"]
+    assert entry["values"] == pytest.approx([eer(s, LABELS) for s in scores[4:]])
+    speakers = [[int(key[1:3]) for key in side] for side in zip(*PAIRS)]
+    direct = compare_scores({"a": scores[:2], "b-lm": scores[4:]}, LABELS, speakers, "a", **FEW)["b-lm"]["eer"]
+    assert entry["interval"] == pytest.approx(direct["interval"])
+    assert entry["versus"]["interval"] == pytest.approx(direct["versus"]["interval"])
+
+
+def test_a_system_lacking_a_seed_is_left_out_and_said_to_be(folder):
+    found = folder.compare(without=["b/seed2"])
+    assert systems_of(found["tables"][0]) == ["a", "b-lm"]
+    assert found["missing"] == ["b/seed2: not whole, so 'b' is left out"]
+    (folder.root / "a/seed1/scores").rename(folder.root / "gone")
+    (folder.root / "a/seed1").rmdir()
+    found = folder.compare()
+    assert systems_of(found["tables"][0]) == ["b", "b-lm"] and "a/seed1: not whole" in found["missing"][0]
+    assert {s["measures"]["eer"]["versus"] for s in found["tables"][0]["levels"][0]["systems"]} == {None}
+
+
+def test_normalised_scores_older_than_the_raw_ones_are_another_trainings(folder):
+    scores = folder.root / "a/seed1/scores"
+    folder.score("a/seed1", "one.cosine.asnorm", 0)
+    folder.score("a/seed1", "one.cosine.llr", 0)
+    assert score_kinds(scores, "one") == ["cosine", "cosine.asnorm"]
+    os.utime(scores / "one.cosine.asnorm", (1, 1))
+    assert score_kinds(scores, "one") == ["cosine"]
+    assert score_kinds(scores, "on") == []
+
+
+def test_levels_keep_their_order_and_have_tests_of_their_own(folder):
+    folder.define(systems={"a": {}, "b": {}}, vary={"name": "rate", "levels": {"u 10": {}, "0": {"label": "none"}}})
+    for i, system in enumerate(["a/u_10", "a/0", "b/0"]):
+        for seed in (1, 2):
+            folder.score(f"{system}/seed{seed}", "one.cosine", i)
+    found = folder.compare()
+    (table,) = found["tables"]
+    assert [(level["level"], level["label"]) for level in table["levels"]] == [("u 10", "u 10"), ("0", "none")]
+    assert [systems_of(table, i) for i in (0, 1)] == [["a"], ["a", "b"]]
+    assert table["levels"][1]["systems"][1]["measures"]["eer"]["versus"]["p_holm"] <= 1
+    assert found["missing"] == ["b/u_10/seed1, b/u_10/seed2: not whole, so 'b' at 'u 10' is left out"]
+
+
+def test_the_last_validations_are_averaged_and_a_repeated_step_counts_once(folder):
+    folder.validated("x", 0.1, 0.4, 0.2)
+    path = folder.root / "x/metrics.jsonl"
+    assert dev_measures(path, 2) == pytest.approx([0.3, 0.5])
+    with open(path, "a") as file:
+        file.write('{"step": 2, "dev_eer": 0.2, "dev_min_dcf": 0.5}\n')
+    assert dev_measures(path, 2) == pytest.approx([0.3, 0.5])
+    with pytest.raises(InputError, match="has 3 validations where the mean of 4 is asked for"):
+        dev_measures(path, 4)
+    path.write_text('{"step": 1}\n{"step"')
+    with pytest.raises(InputError, match=r"metrics.jsonl:2: not a line of JSON"):
+        dev_measures(path, 1)
+
+
+def test_a_sweep_is_compared_by_seeds_alone(folder):
+    folder.define(stop_stage=3, systems={"a": {}, "b": {}})
+    for system, base in (("a", 0.2), ("b", 0.1)):
+        for seed in (1, 2):
+            folder.validated(f"{system}/seed{seed}", 0.5, base, base + 0.02 * seed)
+    found = folder.compare()
+    (table,) = found["tables"]
+    entry = table["levels"][0]["systems"][1]["measures"]["eer"]
+    assert entry["values"] == pytest.approx([0.11, 0.12]) and entry["versus"]["difference"] == pytest.approx(-0.1)
+    assert found["judged"] == "mean of the last 2 validations" and table["scores"] == "held-out training speakers"
+
+
+def test_nothing_to_compare_and_no_lists_are_errors(folder):
+    with pytest.raises(InputError, match="no system of 'g' has all of its seeds"):
+        folder.compare(without=["a/seed1", "b/seed1", "b/seed1-lm"])
+    for path in (folder.data / "eval/trials").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match="there are no trial lists"):
+        folder.compare()
+
+
+def test_a_list_that_does_not_fit_is_named(folder):
+    (folder.root / "a/seed2/scores/one.cosine").write_text("x y 1\n")
+    with pytest.raises(InputError, match=r"one.cosine:1: 'x y' is not in .*trials/one"):
+        folder.compare()
+
+
+def test_the_command_writes_the_same_files_every_time(folder, capsys):
+    line = ["--grid", f"{folder.path}/g.yaml", "--root", f"{folder.root}", "--data", f"{folder.data}", "--bootstrap", "20"]
+    written = []
+    for out in ("first", "second"):
+        main(compare_systems, [*line, "--out", str(folder.path / out)])
+        written.append({path.name: path.read_bytes() for path in (folder.path / out).iterdir()})
+    assert written[0] == written[1] and set(written[0]) == {"COMPARISON.md", "comparison.json", "comparison.tsv"}
+    assert json.loads(written[0]["comparison.json"])["bootstrap"]["resamples"] == 20
+    assert written[0]["COMPARISON.md"].decode() in capsys.readouterr().out
+    for words in (["--bootstrap", "0"], ["--p-targets", "x"]):
+        with pytest.raises(SystemExit):
+            main(compare_systems, [*line[:6], *words])
