@@ -98,7 +98,6 @@ def test_another_model_name_drops_the_options_of_the_first(conf_file):
     ("copies: {speeds: [1.0]}", "other than 1.0"),
     ("train: 3", "conf.yaml: section 'train' must hold"),
     ("train: {average: 5, keep: 3}", "train.keep (3) must be at least"),
-    ("loss: {name: aam_softmax, margin: 0.3}", "set margin.initial, margin.final"),
     ("augment: {prob: 0.6}", "set data.input=waves"),
     ("data: {input: waves}\ncopies: {speeds: [0.9]}", "use the section 'augment'"),
     ("seed: 1\nseed: 2", "conf.yaml:2: key 'seed' is given twice"),

@@ -243,9 +243,6 @@ def _check_across(conf):
     if conf["features"]["compress"] in (4, 6, 7):
         raise InputError(f"features.compress={conf['features']['compress']} stores a fixed range of values that features "
                          "leave; take 2 (a byte a value), 3 (two bytes), 5 (a byte, one scale) or 0 (plain float32)")
-    if "margin" in conf["loss"]:
-        raise InputError("loss.margin: the margin follows the section 'margin'; set margin.initial, margin.final and the "
-                         "epochs between which it grows (a constant one: start_epoch = end_epoch = 0)")
     if conf["schedule"]["name"] == "exponential" and conf["schedule"]["final_lr"] == 0:
         raise InputError("schedule.final_lr is 0, which an exponential schedule reaches at its second step; give a small "
                          "positive one, or schedule.name=cosine")
