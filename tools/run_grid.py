@@ -211,7 +211,6 @@ class Task:
     def __init__(self, plan, run, slot):
         self.plan, self.run, self.slot = plan, run, slot
         self.log, self.started, self.status = plan.root / run.folder / "RUN.log", time.monotonic(), None
-        mark_of(plan, run).unlink(missing_ok=True)
         environment = {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // plan.jobs)), **os.environ,
                        "CUDA_VISIBLE_DEVICES": ",".join(plan.gpus[slot])}  # fmt: skip
         self.process = start(command_of(plan, run), self.log, environment)

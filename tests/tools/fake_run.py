@@ -61,7 +61,8 @@ def main(folder, words):
     if options["stage"] == "1":
         make_data(data)
         return
-    while (folder / "hold").exists():
+    start = time.monotonic()
+    while (folder / "hold").exists() and time.monotonic() < start + 60:
         time.sleep(0.02)
     fail = folder / "fail"
     if fail.exists() and fail.read_text() in options["exp"]:
