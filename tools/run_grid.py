@@ -12,7 +12,7 @@ is 1. Stopped by a signal, the runs are told to stop (training writes a checkpoi
 the same command goes on from there.
 
 A run that is done is not started again. run.sh would find that out too, but takes seconds for it, so each run leaves
-.stages/grid.json: the words that it was called with and its configuration, merged. It is done as long as these are
+.stages/grid.json: the words that it was called with, its configuration, merged, and that of stage 8. It is done as long as these are
 still the same and all that its stages have noted of their inputs and outputs (see stage_mark.py) is true. Anything else
 is left to run.sh to judge.
 """
@@ -35,13 +35,14 @@ from submit.visible_gpus import visible_gpus
 
 from wespk.utils import config
 from wespk.utils.errors import InputError
-from wespk.utils.grid import FINE_TUNED, OWN_OPTIONS, Grid, read_grid
+from wespk.utils.grid import FINE_TUNED, OF_FINE_TUNING, OWN_OPTIONS, Grid, check_fine_tuning, read_grid
 from wespk.utils.registry import nearest
 
 ROOT = Path(__file__).resolve().parent.parent
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 POLL_SECONDS = 0.05
 MACHINE = ("nj", "gpus", "cmd")  # how to run, which changes no result
+FILES = ("lm-overlay", "expected")  # options of run.sh that name files; in a grid relative to the recipe
 HELP_OPTION = re.compile(r"^ *--([a-z0-9][a-z0-9-]*)", re.MULTILINE)
 
 
@@ -103,6 +104,7 @@ def make_plan(given, behind):
             raise InputError(f"{given.grid}: options: run.sh has no --{name}{nearest(name, known)}")
         if name in options:
             raise InputError(f"--{name} is among the grid's options already; say it in one place")
+    check_fine_tuning(options.items(), any(run.stop_stage == 8 for run in grid.runs), "behind --")
     exp, data = (Path(os.path.abspath(options.pop(name, recipe / name))) for name in ("exp", "data"))
     plan = Plan(grid, Path(os.path.abspath(given.grid)), recipe, exp / grid.name, data, options, given.jobs,
                 gpu_slots(given.gpus_per_job, given.jobs))  # fmt: skip
@@ -161,10 +163,13 @@ def command(plan, stages, conf, run_set, options, more=()):
     """The argument list of run.sh; stages (first, last), conf (config, overlay); more: pairs of its own."""
     cores = len(os.sched_getaffinity(0))
     pairs = {"stage": stages[0], "stop-stage": stages[1], "config": in_recipe(plan, conf[0]),
-             "overlay": in_recipe(plan, conf[1]), "set": run_set, "data": plan.data, **dict(options), **dict(more)}  # fmt: skip
+             "overlay": in_recipe(plan, conf[1]), "set": run_set, "data": plan.data, **dict(more)}  # fmt: skip
     if stages[0] > 2:
         pairs["nj"] = max(1, cores // plan.jobs)
+    pairs.update({name: in_recipe(plan, value) if name in FILES else value for name, value in options})
     pairs.update(plan.options)
+    if stages[1] < 8:
+        pairs = {name: value for name, value in pairs.items() if not name.startswith(OF_FINE_TUNING)}
     words = [f"--{name}={value}" for name, value in pairs.items() if str(value)]
     return ["bash", str(plan.recipe / "run.sh"), *words]
 
@@ -177,8 +182,11 @@ def command_of(plan, run):
 
 def definition(plan, run):
     """What decides a run's results, as far as it is known here; plain values for JSON."""
-    words = [word for word in command_of(plan, run)[2:] if word[2:].partition("=")[0] not in MACHINE]
-    return json.loads(json.dumps({"words": words, "conf": plan.confs[run.system, run.level]}))
+    pairs = dict(word[2:].split("=", 1) for word in command_of(plan, run)[2:])
+    words = {name: value for name, value in pairs.items() if name not in MACHINE}
+    overlays = (pairs.get("lm-overlay") or str(plan.recipe / "conf" / "lmft.yaml")) if run.stop_stage == 8 else ""
+    texts = [Path(name).read_text(encoding="utf-8") for name in overlays.split(",") if name and Path(name).is_file()]
+    return json.loads(json.dumps({"words": words, "conf": plan.confs[run.system, run.level], "fine-tuning": texts}))
 
 
 def mark_of(plan, run):

@@ -194,16 +194,21 @@ def test_a_dry_run_starts_nothing_and_only_picks_runs(recipe):
 
 def test_fine_tuned_systems_and_levels_have_rows_and_columns_of_their_own(recipe):
     levels = {"0": {}, "uniform 10": {"set": "data.min_frames=90"}}
-    recipe.define(seeds=[4], vary={"name": "rate", "levels": levels},
+    (recipe.folder / "conf" / "lm.yaml").write_text("margin: {final: 0.5}")
+    recipe.define(seeds=[4], vary={"name": "rate", "levels": levels}, options={"lm-overlay": "conf/lm.yaml"},
                   systems={"aam": {}, "sf2": {"set": "loss.name=sphereface2", "stop_stage": 8}})  # fmt: skip
     made = recipe.run()[2]
     assert list(made) == ["aam/0/seed4", "sf2/0/seed4", "aam/uniform_10/seed4", "sf2/uniform_10/seed4"]
     assert made["sf2/uniform_10/seed4"]["set"] == "loss.name=sphereface2 data.min_frames=90"
+    assert made["sf2/0/seed4"]["lm-overlay"] == str(recipe.folder / "conf/lm.yaml")
+    assert all("lm-overlay" not in call for call in recipe.calls() if call["stop-stage"] != "8")
     text = (recipe.root / "COMPARISON.md").read_text()
     assert "sf2, fine-tuned" in text and "uniform 10" in text and "Not complete" not in text
     assert (recipe.root / "eer-hard-cosine-uniform.png").read_bytes()[:4] == b"\x89PNG"
     (recipe.root / "sf2/0/seed4-lm/scores/hard.cosine").unlink()
     assert recipe.to_do() == ["sf2/0/seed4"]
+    (recipe.folder / "conf" / "lm.yaml").write_text("margin: {final: 0.4}")
+    assert recipe.to_do() == ["sf2/0/seed4", "sf2/uniform_10/seed4"]
 
 
 def test_a_sweep_is_judged_by_the_last_validations(recipe):
@@ -221,6 +226,7 @@ def test_a_sweep_is_judged_by_the_last_validations(recipe):
     (["--", "--seed", "3"], 1, "--seed is for the grid to say"),
     (["--", "--top-m", "3"], 1, "has no option '--top-m' (did you mean 'top-n'?)"),
     (["--", "--nj"], 1, "option --nj needs a value"),
+    (["--", "--lm-set", "a=1"], 1, "behind --: 'lm-set' is of stage 8"),
     (["--", "--recipe", "/"], 1, "--recipe is for the grid to say"),
 ])  # fmt: skip
 def test_a_wrong_command_line_starts_nothing(recipe, words, status, says):

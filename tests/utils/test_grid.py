@@ -61,6 +61,8 @@ def test_a_fine_tuned_system_may_be_the_baseline(grid_of):
     ({"systems": {"a": {"options": {"seed": 3}}}}, "'seed' is for the grid itself to say"),
     ({"options": {"exp": "x"}}, "give it on the command line, behind --"),
     ({"options": {"top-n": [1]}}, "'top-n' takes a single value"),
+    ({"options": {"lm-set": "x=1"}}, "options: 'lm-set' is of stage 8, which is not asked for"),
+    ({"systems": {"a": {"options": {"lm-set": "x=1"}}, "b": {"stop_stage": 8}}}, "system 'a': options: 'lm-set' is of"),
     ({"baseline": "c"}, "there is no system 'c'"),
     ({"seeds": []}, "seeds must be a list of whole numbers"),
     ({"seeds": [1, True]}, "seeds must be a list of whole numbers"),

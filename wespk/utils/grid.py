@@ -34,6 +34,7 @@ OF_SYSTEM = ("label", "config", "overlay", "set", "options", "stop_stage")
 OF_LEVEL = ("label", "set")
 STOP_STAGES = (3, 7, 8)
 FINE_TUNED = "-lm"
+OF_FINE_TUNING = "lm-"  # how the options of stage 8 begin
 # what the grid says itself, or what would make its runs different experiments than it says
 OWN_OPTIONS = ("stage", "stop-stage", "config", "overlay", "set", "seed", "exp", "data", "recipe", "corpus",
                "default-config", "corpus-script", "help")  # fmt: skip
@@ -147,6 +148,9 @@ def _systems(raw, common):
             "options": tuple({**dict(common["options"]), **dict(_options(own, where))}.items()),
             "stop_stage": _stop_stage(own, common["stop_stage"], where),
         }
+        if systems[name]["stop_stage"] < 8:
+            check_fine_tuning(_options(own, where), False, f"{where}: options")
+    check_fine_tuning(common["options"], any(entry["stop_stage"] == 8 for entry in systems.values()), "options")
     if len({entry["stop_stage"] > 3 for entry in systems.values()}) > 1:
         raise InputError("stop_stage is 3 for some systems and later for others: what is judged by held-out speakers "
                          "and what is judged by trial lists cannot be compared; make two grids")  # fmt: skip
@@ -215,6 +219,13 @@ def _options(raw, where):
             raise InputError(f"{where}: options: '{name}' takes a single value, not {value!r}")
         found.append((str(name), str(value).lower() if isinstance(value, bool) else str(value)))
     return tuple(found)
+
+
+def check_fine_tuning(options, is_asked_for, where):
+    """Refuse options (pairs) of stage 8 unless some run goes that far; the others are not given them."""
+    name = next((name for name, _ in options if name.startswith(OF_FINE_TUNING)), None)
+    if name and not is_asked_for:
+        raise InputError(f"{where}: '{name}' is of stage 8, which is not asked for: set stop_stage to 8")
 
 
 def _own_hint(name):
