@@ -323,6 +323,14 @@ def test_audio_is_left_alone_when_asked(data):
     assert validate(data, check_audio=False) == []
 
 
+def test_features_are_left_alone_when_asked(data):
+    for ark in data.parent.glob("*.ark"):
+        ark.unlink()
+    with open(data / "utt2num_frames", "a") as file:
+        file.write("nobody 7\n")
+    assert validate(data) and validate(data, with_features=False) == []
+
+
 def test_speakers_of_the_training_set_are_reported_once_each(data, tmp_path):
     train = tmp_path / "train"
     train.mkdir()

@@ -30,6 +30,12 @@ def prepare_corpus(out, **_):
         write(f"{out}/{path}", "u u target")
 
 
+def validate_data(data, check_features="true", **_):
+    features = Path(data) / "feats.scp"
+    if check_features == "true" and features.exists() and not list(Path(data).glob("feats/*.ark")):
+        sys.exit(f"{features}: its ark has gone")
+
+
 def merge_feats(data, out, **_):
     write(f"{out}/feats.1.ark")
     write(f"{data}/feats.scp", "u ark")

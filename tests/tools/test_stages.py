@@ -278,6 +278,15 @@ def test_without_wrong_labels_none_are_made(scored):
     assert words_of(calls, "score_norm", "--cohort-utt2spk") == [f"{scored.data}/train/utt2spk"] * 2
 
 
+def test_lost_features_do_not_stop_stage_1_and_stage_2_makes_them_again(stages):
+    stages.run("--stop-stage", 2)
+    (stages.data / "train" / "feats" / "feats.1.ark").unlink()
+    stages.only(1, "--check-audio", "false")  # other options, so that it is done again
+    _, said, _ = stages.only(2)
+    assert f"stage 2 runs: output {stages.data}/train/feats/feats.1.ark has gone" in said
+    stages.run("--stop-stage", 2, "--check-audio", "false")
+
+
 @pytest.mark.parametrize("number", [0, 9])
 def test_a_stage_that_there_is_not_is_refused_by_name(stages, number):
     status, _, errors = stages.run("--stage", number, check=False)

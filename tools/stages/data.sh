@@ -66,7 +66,8 @@ work_1() {
       rm -f "$data/$name"/{feats.scp,vad.scp,utt2num_frames}
     fi
   done
-  words=(--sample-rate "$(conf features.sample_rate)" --check-audio "$check_audio" --jobs "$nj")
+  # stage 2 answers for the features that may lie there already: were they damaged, only stage 2 could mend them
+  words=(--sample-rate "$(conf features.sample_rate)" --check-audio "$check_audio" --check-features false --jobs "$nj")
   for name in $(data_sets); do
     if [ "$name" != train ]; then
       run python -m wespk.bin.validate_data --data "$data/$name" "${words[@]}" --train "$data/train"

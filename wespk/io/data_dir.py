@@ -13,20 +13,23 @@ from wespk.io.defects import Defect, compare_keys, scan_table
 from wespk.io.tables import split_line
 
 _TABLES = ("utt2spk", "spk2utt", "wav.scp", "segments", "feats.scp", "utt2dur", "utt2num_frames", "vad.scp")
+_OF_FEATURES = ("feats.scp", "utt2num_frames", "vad.scp")
 _SAME = "the tables of a folder must list the same ids: prepare it again, or drop the line"
 
 
-def validate(data_dir, sample_rate=16000, check_audio=True, train_dir=None, jobs=1):
+def validate(data_dir, sample_rate=16000, check_audio=True, train_dir=None, jobs=1, with_features=True):
     """Check a data directory; returns a list of ``Defect``, empty if all is well.
 
     data_dir: the folder. sample_rate: Hz that every recording must have. check_audio: decode every recording (by
     ``jobs`` threads) and look at it; without it only the tables, features and trials are checked. train_dir: a training
-    set whose speakers must not occur here.
+    set whose speakers must not occur here. with_features: without it feats.scp, utt2num_frames and vad.scp are not
+    looked at, which a later stage than the other tables' writes.
     """
     folder, defects = Path(data_dir), []
     if not folder.is_dir():
         return [Defect(str(folder), 0, "", "no such folder", "run stage 1, or correct the path")]
-    tables = {name: scan_table(folder / name, defects) for name in _TABLES if (folder / name).is_file()}
+    names = [name for name in _TABLES if with_features or name not in _OF_FEATURES]
+    tables = {name: scan_table(folder / name, defects) for name in names if (folder / name).is_file()}
     for name in ("utt2spk", "spk2utt"):
         if name not in tables:
             defects.append(Defect(str(folder / name), 0, "", "no such file", "prepare the folder again (stage 1)"))
