@@ -39,3 +39,36 @@ def aam_target(c, margin, easy=False):
     if easy:
         return math.cos(theta + margin) if c > 0 else c
     return math.cos(theta + margin) if theta + margin < math.pi else c - 1 - math.cos(math.pi - margin)
+
+
+def contrastive(embeddings, labels, tau, margin=0.0, margin_on="positives", pair=None, pair_in="exponent"):
+    """A contrastive loss of embeddings (B, V, D), and how many anchors it skipped, as the formulas are written.
+
+    labels: a list of B, or None for the views of an utterance only; pair: weights A of embeddings i, j, utterance by
+    utterance, as a list of lists.
+    """
+    views = embeddings.shape[1]
+    owner = [b for b in range(len(embeddings)) for _ in range(views)]
+    names = [b if labels is None else labels[b] for b in owner]
+    cos = cosine_rows(embeddings.flatten(0, 1), embeddings.flatten(0, 1))
+    everyone, terms, skipped = range(len(names)), [], 0
+    for i in everyone:
+        positives = [p for p in everyone if p != i and names[p] == names[i]]
+        if not positives:
+            skipped += 1
+            continue
+        total = 0.0
+        for a in everyone:
+            if a != i:
+                c = aam_target(cos[i][a], margin) if margin_on == "all" else cos[i][a]
+                weight = pair[i][a] if pair else 1.0
+                if pair_in == "exponent":
+                    total += math.exp(weight * c / tau)
+                else:
+                    total += (1.0 if names[a] == names[i] else weight) * math.exp(c / tau)
+        ratios = []
+        for p in positives:
+            weight = pair[i][p] if pair and pair_in == "exponent" else 1.0
+            ratios.append(math.log(math.exp(weight * aam_target(cos[i][p], margin) / tau) / total))
+        terms.append(-sum(ratios) / len(positives))
+    return sum(terms) / len(terms), skipped

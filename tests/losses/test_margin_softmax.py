@@ -7,7 +7,7 @@ import torch
 
 from tests.losses.loss_oracles import aam_target, cosine_rows, cross_entropy, inputs
 from wespk.losses import build_loss
-from wespk.losses.aam_softmax import add_angle
+from wespk.losses.aam_softmax import add_angle, angle_slope
 from wespk.utils.errors import InputError
 
 NAMES = ["am_softmax", "aam_softmax"]
@@ -46,6 +46,16 @@ def test_margin_0_is_the_normalised_softmax(name):
     expected = cross_entropy([[32 * c for c in row] for row in cosine_rows(embeddings, head.weight)], labels.tolist())
     assert head(embeddings, labels).item() == pytest.approx(expected, abs=1e-12)
     assert with_margin > expected + 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("margin", [0.0, 0.3, 2.5, math.pi])
+def test_the_slope_of_the_added_angle_is_its_gradient(margin, dtype):
+    edge = 1 - torch.finfo(dtype).eps
+    cosine = torch.cat([torch.linspace(-1, 1, 41, dtype=dtype), torch.tensor([-edge, edge, 1 / edge], dtype=dtype)])
+    leaf = cosine.clone().requires_grad_()
+    expected, = torch.autograd.grad(add_angle(leaf, margin).sum(), leaf)
+    torch.testing.assert_close(angle_slope(cosine, margin), expected)
 
 
 def test_added_angle_is_continuous_and_falling_across_pi():

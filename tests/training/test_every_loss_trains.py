@@ -8,7 +8,9 @@ import torch
 
 from tests.training.conftest import MemorySource
 from wespk.losses import load_all
+from wespk.utils.errors import InputError
 
+VIEWS = [name for name in load_all().names() if load_all().find(name).views]
 OPTIONS = {"subcenter": " loss.top_k=2"}
 GROUPS = ["triplet", "prototypical", "angular_prototypical", "ge2e"]
 
@@ -26,7 +28,7 @@ class Stopping(MemorySource):
         return super().fetch(epoch, items)
 
 
-@pytest.mark.parametrize("name", load_all().names())
+@pytest.mark.parametrize("name", [name for name in load_all().names() if name not in VIEWS])
 def test_the_loss_falls_and_a_resumed_run_equals_an_uninterrupted_one(make_trainer, name):
     sets = f"loss.name={name}{OPTIONS.get(name, '')} train.num_epochs=3 margin.final=0.1"
     whole = make_trainer("whole", sets)
@@ -40,6 +42,12 @@ def test_the_loss_falls_and_a_resumed_run_equals_an_uninterrupted_one(make_train
     losses = [json.loads(line)["loss"] for line in whole.experiment.metrics.read_text().splitlines()
               if "loss" in json.loads(line)]
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_losses_on_views_are_refused_by_name(make_trainer, name):
+    with pytest.raises(InputError, match=f"loss.name={name} compares several views .*objective.name=contrastive"):
+        make_trainer("views", f"loss.name={name}")
 
 
 @pytest.mark.parametrize("name", GROUPS)

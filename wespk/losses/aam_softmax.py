@@ -25,6 +25,17 @@ def add_angle(cosine, margin, easy_margin=False):
     return torch.where(cosine > limit, moved, cosine - (1.0 + limit))
 
 
+def angle_slope(cosine, margin):
+    """The derivative of ``add_angle`` (not easy) by the cosine, of any shape; finite everywhere."""
+    if margin == 0:
+        return torch.ones_like(cosine)
+    square = 1.0 - cosine * cosine
+    least = torch.finfo(cosine.dtype).eps
+    cotangent = (cosine * square.clamp(min=least).rsqrt()).masked_fill_(square < least, 0)  # of a sine that is held
+    slope = cotangent.mul_(math.sin(margin)).add_(math.cos(margin))
+    return slope.masked_fill_(cosine <= math.cos(math.pi - margin), 1)
+
+
 def subtract_angle(cosine, margin):
     """cos(theta - margin) for cos(theta) of any shape, margin in radians; it falls again where theta < margin."""
     if margin == 0:

@@ -64,10 +64,12 @@ class Loss(nn.Module):
     On the CPU labels are checked at every call; on a GPU, where looking at them waits for all queued work, at the
     first call only.
 
-    ``has_margin`` tells whether the loss has a margin that a schedule may move.
+    ``has_margin`` tells whether the loss has a margin that a schedule may move; ``views`` whether it takes several views
+    of each utterance, (B, V, D) instead of (B, D), which the contrastive objective makes.
     """
 
     has_margin = False
+    views = False
 
     def __init__(self, embed_dim, num_classes):
         super().__init__()

@@ -44,6 +44,9 @@ class Supervised(nn.Module):
 
     def __init__(self, conf, num_classes):
         super().__init__()
+        if load_all().find(conf["loss"]["name"]).views:
+            raise InputError(f"loss.name={conf['loss']['name']} compares several views of an utterance, of which supervised "
+                             "training makes one; use it in the contrastive objective (objective.name=contrastive)")
         self.model = build_model(conf["model"])
         self.loss = build_head(conf, self.model.embed_dim, num_classes)
         self.bf16 = conf["train"]["bf16"]
