@@ -107,6 +107,17 @@ def test_scoring_needs_no_training_options(whole):
     assert (whole.exp / "scores" / "veri_test.cosine.snorm").is_file()
 
 
+def test_stage_8_fine_tunes_the_average_and_prints_its_results(whole):
+    sets = "train.num_epochs=1 train.batch_size=16 schedule.warmup_epochs=0 data.chunk_frames=100"
+    status, said, errors = whole.run("--stage", "8", lm_set=sets)
+    assert status == 0, errors
+    fine = whole.exp.with_name("tiny-lm")
+    log = (fine / "train.log").read_text()
+    assert "classes: 9 found by name, 0 new (initialised at random), 0 kept without data, 0 dropped" in log
+    table = (fine / "results" / "RESULTS.md").read_text().splitlines()
+    assert said[-len(table):] == [line[9:] for line in table]
+
+
 @pytest.mark.parametrize(
     "words, message",
     [

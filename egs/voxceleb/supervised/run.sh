@@ -9,6 +9,7 @@
 #   5 scoring               cosine after subtraction of the training mean -> exp/NAME/scores/LIST.cosine
 #   6 score normalisation   against the training speakers -> exp/NAME/scores/LIST.cosine.asnorm
 #   7 metrics and report    -> exp/NAME/results, and the table at the end
+#   8 large-margin          fine-tuning of exp/NAME by stages 3 to 7, when asked for (--stop-stage 8) -> exp/NAME-lm
 #
 #   bash run.sh --voxceleb1 DIR --voxceleb2 DIR --musan DIR --rirs DIR             all of it, with conf/resnet34.yaml
 #   bash run.sh --stage 3 --config conf/ecapa512.yaml                              another network on the same features
