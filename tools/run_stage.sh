@@ -8,8 +8,10 @@
 #     marks                   array of the files by which a stage that was stopped goes on from jobs that are done
 #     beyond                  array of beginnings of options and inputs: the stage may have been done with more of those
 #
-# check_N, which stops unless what it needs is there, and work_N, the commands. The accounts are kept by stage_mark.py
-# in DATA/.stages and EXP/.stages, where the locks are too.
+# check_N, which stops unless what it needs is there; vet_N, if need be, which looks at the options once the stage is
+# known to have work to do; and work_N, the commands. Until work_N nothing is written, so that a stage refused for its
+# options stays as done as it was. The accounts are kept by stage_mark.py in DATA/.stages and EXP/.stages, where the
+# locks are too.
 
 die() {
   printf '%s: error: %s\n' "$(basename "$0")" "$1" >&2
@@ -177,6 +179,9 @@ run_stage() { # number
   if reason=$(account "$1" check "${flags[@]}" "${extra[@]}"); then
     say "stage $1 is done already and current"
   else
+    if declare -F "vet_$1" >/dev/null; then
+      "vet_$1"
+    fi
     lock_folders "$1"
     say "stage $1 runs: $reason"
     if [ "$reason" != "was stopped before its end" ]; then

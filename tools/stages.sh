@@ -265,8 +265,10 @@ read_conf() { # the words that describe the configuration to an entry point in $
     conf_lines_of "${feature_words[@]}" # --seed is the training's alone: the copies of stage 2 serve several trainings
     copies_seed=$(conf seed)
   fi
-  if [ "$stage" -le 2 ]; then # training looks at its configuration first of all anyway
+  conf_vetted= # by building the network; stage 3 alone does it when it has to train
+  if [ "$stage" -le 2 ]; then
     python -m wespk.bin.check_config "${conf_words[@]}" >/dev/null
+    conf_vetted=true
   fi
   words=("${conf_words[@]}")
   if [ "$stage" -gt 3 ] || { [ "$stop_stage" -ge 3 ] && [ -e "$exp/config.yaml" ]; }; then

@@ -101,3 +101,10 @@ def test_real_speech_is_counted_whole(real_speech, tmp_path, jobs):
         f"{tmp_path}/musan: noise 34 files (0.10 hours), music 6 files (0.01 hours), speech 24 files (0.07 hours)",
         f"{tmp_path}/rirs: 128 impulse responses",
     ]
+
+
+def test_a_check_of_the_options_writes_nothing(corpus, tmp_path):
+    words = ("--corpus", "voxceleb", "--out", tmp_path / "data", "--check", "true", "--voxceleb1", corpus)
+    assert run(*words) == (0, "", "") and not (tmp_path / "data").exists()
+    status, _, error = run(*words, "--trials", "no_such_list")
+    assert status == 1 and "no_such_list" in error

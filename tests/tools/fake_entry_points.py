@@ -22,7 +22,9 @@ def write(path, text=""):
     Path(path).write_text(f"{text or TEXT}\n")
 
 
-def prepare_corpus(out, **_):
+def prepare_corpus(out, check="false", **_):
+    if check == "true":
+        return
     for name in ("train", "dev", "eval"):
         write(f"{out}/{name}/wav.scp", "u wav")
         write(f"{out}/{name}/utt2spk", "u s")

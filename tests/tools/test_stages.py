@@ -287,6 +287,19 @@ def test_lost_features_do_not_stop_stage_1_and_stage_2_makes_them_again(stages):
     stages.run("--stop-stage", 2, "--check-audio", "false")
 
 
+@pytest.mark.parametrize("number, entry, words", [(1, "prepare_corpus", ("--dev-speakers", 7)),
+                                                  (3, "check_config", ("--exp", "/nowhere/new"))])
+def test_a_stage_refused_for_its_options_stays_as_done_as_it_was(scored, number, entry, words):
+    words = [str(word).replace("/nowhere", str(scored.folder)) for word in words]
+    refuse = scored.folder / f"log.{entry}.status"
+    refuse.write_text("1")
+    status, _, _ = scored.only(number, *words, check=False)
+    calls = scored.calls().splitlines()
+    assert status == 1 and entry in calls[-1] and not (scored.folder / "new").exists()
+    assert scored.only(number)[0] == 0 and entry not in scored.calls()  # current, which the fake cannot refuse
+    refuse.unlink()
+
+
 @pytest.mark.parametrize("number", [0, 9])
 def test_a_stage_that_there_is_not_is_refused_by_name(stages, number):
     status, _, errors = stages.run("--stage", number, check=False)

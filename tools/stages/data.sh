@@ -49,18 +49,30 @@ tables_of() { # what identifies the utterances of set $1; nothing if there is no
   fi
 }
 
-work_1() {
-  local words=() name
-  local -A before
-  for name in train dev eval; do
-    before[$name]=$(tables_of "$name")
-  done
+prepare_words() { # $words: the command that prepares the corpus
+  local name
+  words=(python -m wespk.bin.prepare_corpus --corpus "$corpus" --out "$data" --jobs "$((nj > 8 ? nj : 8))")
   for name in voxceleb1 voxceleb2 musan rirs lists train_sets dev_speakers trials; do
     if [ -n "${!name}" ]; then
       words+=("--${name//_/-}" "${!name}")
     fi
   done
-  run python -m wespk.bin.prepare_corpus --corpus "$corpus" --out "$data" --jobs "$((nj > 8 ? nj : 8))" "${words[@]}"
+}
+
+vet_1() {
+  local words
+  prepare_words
+  run "${words[@]}" --check true
+}
+
+work_1() {
+  local words name
+  local -A before
+  for name in train dev eval; do
+    before[$name]=$(tables_of "$name")
+  done
+  prepare_words
+  run "${words[@]}"
   for name in train dev eval; do
     if [ "${before[$name]}" != "$(tables_of "$name")" ]; then # features of other utterances must not outlive them
       rm -f "$data/$name"/{feats.scp,vad.scp,utt2num_frames}

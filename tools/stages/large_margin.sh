@@ -38,6 +38,7 @@ stage_8() {
     words+=(--exp "$exp") # what it was begun with; the same must be asked for now
   fi
   conf_lines_of "${words[@]}"
+  conf_vetted=
   if [ "$stage" -lt 8 ]; then
     expected= # recorded of the experiment itself
   fi

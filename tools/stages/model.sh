@@ -69,6 +69,12 @@ check_3() {
   fi
 }
 
+vet_3() {
+  if [ -z "$conf_vetted" ]; then
+    run python -m wespk.bin.check_config "${conf_words[@]}"
+  fi
+}
+
 work_3() {
   local words=(--exp "$exp" --train-data "$(training_data)" "${conf_words[@]}") launcher=(python) status=0
   if [ -s "$data/dev/trials/dev" ]; then

@@ -16,6 +16,7 @@ def prepare_corpus(
     dev_speakers: int = 40,
     seed: int = 42,
     jobs: int = 8,
+    check: bool = False,
 ):
     """Find a corpus on disk and write OUT/{train,dev,eval}, OUT/musan and OUT/rirs, printing what was found.
 
@@ -33,6 +34,7 @@ def prepare_corpus(
         dev_speakers: training speakers held out for OUT/dev and its trial list; 0: none
         seed: seed of the held-out speakers and their trials
         jobs: threads that read file headers
+        check: only look whether the options and the folders are in order, and write nothing
     """
     from wespk.corpora.musan import find_musan, write_musan
     from wespk.corpora.prepare import prepare
@@ -43,6 +45,8 @@ def prepare_corpus(
     noises = find_musan(musan) if musan else None
     responses = find_rirs(rirs) if rirs else None
     found = find_corpus(corpus, **{name: value for name, value in given.items() if value})
+    if check:
+        return
     for line in found.notes:
         print(line)
     report = prepare(found, out, dev_speakers, seed, jobs)
