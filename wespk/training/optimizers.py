@@ -6,11 +6,15 @@ from wespk.utils import dist
 
 
 def _groups(module, weight_decay, decay_all):
+    """Parameter groups; a module names in ``undecayed`` those of its own that are never decayed."""
+    never = [p for m in module.modules() for name in getattr(m, "undecayed", ()) if (p := getattr(m, name)) is not None]
+    rest = [p for p in module.parameters() if all(p is not other for other in never)]
+    apart = [{"params": never, "weight_decay": 0.0}] if never else []
     if decay_all:
-        return [{"params": list(module.parameters()), "weight_decay": weight_decay}]
-    matrices = [p for p in module.parameters() if p.ndim > 1]
-    vectors = [p for p in module.parameters() if p.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+        return [{"params": rest, "weight_decay": weight_decay}, *apart]
+    matrices = [p for p in rest if p.ndim > 1]
+    vectors = [p for p in rest if p.ndim <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}, *apart]
 
 
 def build_optimizer(module, conf):

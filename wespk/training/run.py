@@ -6,6 +6,7 @@ from wespk.data import build_source
 from wespk.data.labels import noise_name
 from wespk.features.front_end import FrontEnd
 from wespk.training import checkpoint
+from wespk.training.balance import check_used
 from wespk.training.experiment import Experiment
 from wespk.training.initial import InitialWeights
 from wespk.training.objectives import build_objective
@@ -46,6 +47,7 @@ def check_model(conf, num_classes=1000):
     fit_model_to_features(conf)
     with torch.device("meta"):
         objective = build_objective(conf, num_classes)
+    check_used(conf, objective)
     build_optimizer(objective, conf["optimizer"])
     if conf["runtime"]["shard_head"]:
         check_shardable(objective.loss, conf["loss"]["name"])
