@@ -43,6 +43,11 @@ class Folder:
     def score(self, folder, name, seed):
         scores = 2 * LABELS + np.random.default_rng(seed).normal(size=len(LABELS))
         write_scores(self.root / folder / "scores" / name, *zip(*PAIRS), scores)
+        self.mark(folder, "7.json")
+
+    def mark(self, folder, name):
+        (self.root / folder / ".stages").mkdir(exist_ok=True)
+        (self.root / folder / ".stages" / name).touch()
 
     def compare(self, **options):
         return compare_experiments(read_grid(self.path / "g.yaml"), self.root, self.data, **{**FEW, **options})
@@ -51,6 +56,7 @@ class Folder:
         lines = [json.dumps({"step": i, "dev_eer": e, "dev_min_dcf": 0.5}) for i, e in enumerate(eers)]
         (self.root / folder).mkdir(parents=True, exist_ok=True)
         (self.root / folder / "metrics.jsonl").write_text("\n".join(['{"step": 0, "loss": 1.0}', *lines, ""]))
+        self.mark(folder, "3.json")
 
 
 @pytest.fixture
@@ -85,11 +91,18 @@ def test_a_system_lacking_a_seed_is_left_out_and_said_to_be(folder):
     found = folder.compare(without=["b/seed2"])
     assert systems_of(found["tables"][0]) == ["a", "b-lm"]
     assert found["missing"] == ["b/seed2: not whole, so 'b' is left out"]
-    (folder.root / "a/seed1/scores").rename(folder.root / "gone")
-    (folder.root / "a/seed1").rmdir()
+    (folder.root / "a/seed1").rename(folder.root / "gone")
     found = folder.compare()
     assert systems_of(found["tables"][0]) == ["b", "b-lm"] and "a/seed1: not whole" in found["missing"][0]
     assert {s["measures"]["eer"]["versus"] for s in found["tables"][0]["levels"][0]["systems"]} == {None}
+
+
+@pytest.mark.parametrize("name, there", [("3.json.begun", True), ("7.json", False)])
+def test_a_system_at_work_is_left_out(folder, name, there):
+    folder.mark("b/seed1", name)
+    if not there:
+        (folder.root / "b/seed1/.stages" / name).unlink()
+    assert systems_of(folder.compare()["tables"][0]) == ["a", "b-lm"]
 
 
 def test_normalised_scores_older_than_the_raw_ones_are_another_trainings(folder):
@@ -136,6 +149,10 @@ def test_a_sweep_is_compared_by_seeds_alone(folder):
             folder.validated(f"{system}/seed{seed}", 0.5, base, base + 0.02 * seed)
     found = folder.compare()
     (table,) = found["tables"]
+    folder.define(stop_stage=3, systems={"a": {}, "b": {}}, validations=3)
+    (longer,) = folder.compare()["tables"]
+    values = longer["levels"][0]["systems"][1]["measures"]["eer"]["values"]
+    assert values == pytest.approx([(0.5 + 0.1 + 0.12) / 3, (0.5 + 0.1 + 0.14) / 3])
     entry = table["levels"][0]["systems"][1]["measures"]["eer"]
     assert entry["values"] == pytest.approx([0.11, 0.12]) and entry["versus"]["difference"] == pytest.approx(-0.1)
     assert found["judged"] == "mean of the last 2 validations" and table["scores"] == "held-out training speakers"

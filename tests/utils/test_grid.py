@@ -26,7 +26,7 @@ def test_a_plain_grid_is_systems_times_seeds_ending_at_stage_seven(grid_of):
     grid = grid_of(seeds=[3, 1])
     assert (grid.name, grid.title, grid.axis, grid.levels) == ("noise", "noise", "", {None: ""})
     assert [run.folder for run in grid.runs] == ["a/seed3", "b/seed3", "a/seed1", "b/seed1"]
-    assert {run.stop_stage for run in grid.runs} == {7} and grid.judged_by_scores
+    assert {run.stop_stage for run in grid.runs} == {7} and grid.judged_by_scores and grid.validations == 2
     assert [run.set for run in grid.runs[:2]] == ["", "p.q=1"]
 
 
@@ -67,6 +67,7 @@ def test_a_fine_tuned_system_may_be_the_baseline(grid_of):
     ({"seeds": []}, "seeds must be a list of whole numbers"),
     ({"seeds": [1, True]}, "seeds must be a list of whole numbers"),
     ({"seeds": [1, 1]}, "names a seed twice"),
+    ({"validations": 0}, "validations must be a whole number of 1 or more"),
     ({"stop_stage": 5}, "stop_stage is 3, 7 or 8"),
     ({"vary": {"name": "rate", "levels": {}}}, "vary: levels: must hold"),
     ({"vary": {"levels": {"u 1": {}, "u_1": {}}}}, "the levels 'u 1' and 'u_1' would share a folder"),

@@ -4,7 +4,7 @@ from wespk.utils.cli import main
 
 
 def compare_systems(grid: str, root: str, data: str, out: str = "", without: str = "", bootstrap: int = 1000,
-                    seed: int = 42, p_targets: str = "0.01,0.05", validations: int = 2):
+                    seed: int = 42, p_targets: str = "0.01,0.05"):
     """Means over seeds, 95 % intervals and paired tests against a baseline, from the score files of a grid.
 
     Writes COMPARISON.md, comparison.json, comparison.tsv and, for a grid with a second axis, charts of the EER. Of a
@@ -19,7 +19,6 @@ def compare_systems(grid: str, root: str, data: str, out: str = "", without: str
         bootstrap: number of resamples
         seed: seed of the resampling
         p_targets: prior probabilities of a target, for minDCF, comma-separated
-        validations: how many validations at the end of a training are averaged, of a grid that ends at stage 3
     """
     import json
     from pathlib import Path
@@ -34,10 +33,10 @@ def compare_systems(grid: str, root: str, data: str, out: str = "", without: str
         priors = [float(word) for word in p_targets.split(",") if word]
     except ValueError:
         raise InputError(f"--p-targets takes numbers separated by commas, not '{p_targets}'") from None
-    if bootstrap < 1 or validations < 1:
-        raise InputError("--bootstrap and --validations must be 1 or more")
+    if bootstrap < 1:
+        raise InputError("--bootstrap must be 1 or more")
     left_out = [word for word in without.split(",") if word]
-    found = compare_experiments(read_grid(grid), root, data, left_out, priors, bootstrap, seed, validations)
+    found = compare_experiments(read_grid(grid), root, data, left_out, priors, bootstrap, seed)
     folder, text = Path(out or root), markdown(found)
     write_text(folder / "COMPARISON.md", text)
     write_text(folder / "comparison.json", json.dumps(found, indent=1) + "\n")

@@ -15,14 +15,14 @@ KIND = re.compile(r"cosine(\.(asnorm|snorm|znorm|tnorm))?")
 DEV_MEASURES = {"dev_eer": "eer", "dev_min_dcf": "min_dcf_0.01"}
 
 
-def compare_experiments(grid, root, data, without=(), p_targets=(0.01, 0.05), num_resamples=1000, seed=42,
-                        validations=2):  # fmt: skip
+def compare_experiments(grid, root, data, without=(), p_targets=(0.01, 0.05), num_resamples=1000, seed=42):
     """Compare the experiments of a ``Grid`` that lie under ``root`` and were tested on the data folder ``data``.
 
-    without: folders (relative to ``root``) of experiments to leave out, as they are not whole; a system lacking one
-    seed at a level is left out there. Judged by scores: each trial list of data/eval/trials and each kind of score,
-    cosine and normalised, is a table. Judged by held-out speakers: the mean of the last ``validations`` of dev_eer and
-    dev_min_dcf in metrics.jsonl (the best one would be chosen by its luck).
+    without: folders (relative to ``root``) of experiments to leave out, as they are not whole; those whose last stage
+    (3 or 7) is not marked done are left out anyway, and a system lacking one seed at a level is left out there. Judged
+    by scores: each trial list of data/eval/trials and each kind of score, cosine and normalised, is a table. Judged by
+    held-out speakers: the mean of the grid's last ``validations`` of dev_eer and dev_min_dcf in metrics.jsonl (the best
+    one would be chosen by its luck).
 
     Returns {"format", "grid", "title", "baseline", "seeds", "axis", "judged", "bootstrap", "missing": [...], "tables":
     [{"trials", "scores", "num_targets", "num_nontargets", "num_speakers", "speakers_from", "levels": [{"level",
@@ -35,10 +35,10 @@ def compare_experiments(grid, root, data, without=(), p_targets=(0.01, 0.05), nu
     if grid.judged_by_scores:
         tables = _score_tables(grid, root, data / "eval", cells, missing, {"p_targets": p_targets, **settings})
     else:
-        tables = [_dev_table(grid, root, data / "dev" / "trials" / "dev", cells, validations, settings)] if cells else []
+        tables = [_dev_table(grid, root, data / "dev" / "trials" / "dev", cells, settings)] if cells else []
     if not tables:
         raise InputError(f"{root}: no system of '{grid.name}' has all of its seeds trained and judged; {_first(missing)}")
-    judged = "scores" if grid.judged_by_scores else f"mean of the last {validations} validations"
+    judged = "scores" if grid.judged_by_scores else f"mean of the last {grid.validations} validations"
     return {"format": 1, "grid": grid.name, "title": grid.title, "baseline": grid.baseline, "seeds": list(grid.seeds),
             "axis": grid.axis, "judged": judged, "bootstrap": {"resamples": num_resamples, "seed": seed, "level": 0.95},
             "missing": list(missing), "tables": tables}  # fmt: skip
@@ -50,16 +50,22 @@ def _first(missing):
 
 def _whole_cells(grid, root, without, missing):
     """The (row, level) whose experiments are all there; the others are put down in ``missing``."""
-    cells = []
+    cells, last = [], 7 if grid.judged_by_scores else 3
     for level in grid.levels:
         for row in grid.rows:
             absent = [folder for folder in (grid.folder(row, level, seed) for seed in grid.seeds)
-                      if folder in without or not (root / folder).is_dir()]  # fmt: skip
+                      if folder in without or not is_finished(root / folder, last)]  # fmt: skip
             if absent:
                 missing[f"{', '.join(absent)}: not whole, so {_named(row, level)} is left out"] = None
             else:
                 cells.append((row, level))
     return cells
+
+
+def is_finished(folder, last):
+    """Whether run.sh marked stage ``last`` of an experiment done, and none is at work or broke off since."""
+    marks = Path(folder) / ".stages"
+    return (marks / f"{last}.json").is_file() and not any(marks.glob("*.begun"))
 
 
 def _named(row, level):
@@ -137,7 +143,7 @@ def _level(grid, level, found):
 
 
 # --- held-out training speakers ---------------------------------------------------------------------------------------
-def _dev_table(grid, root, trials_file, cells, validations, settings):
+def _dev_table(grid, root, trials_file, cells, settings):
     labels = read_trials(trials_file).labels
     counts = int(labels.sum()), int(len(labels) - labels.sum())
     levels = []
@@ -146,7 +152,7 @@ def _dev_table(grid, root, trials_file, cells, validations, settings):
         for row, own_level in cells:
             if own_level == level:
                 files = [root / grid.folder(row, level, seed) / "metrics.jsonl" for seed in grid.seeds]
-                values[row.name] = np.array([dev_measures(path, validations) for path in files])
+                values[row.name] = np.array([dev_measures(path, grid.validations) for path in files])
         if values:
             found = compare_values(values, grid.baseline, list(DEV_MEASURES.values()), 1 / min(counts), **settings)
             levels.append(_level(grid, level, found))

@@ -7,6 +7,7 @@
     baseline: aam                       # what the others are compared with
     stop_stage: 7                       # 3: judged by the held-out training speakers; 7: by the trial lists; 8: both
                                         # before and after large-margin fine-tuning, as two rows NAME and NAME-lm
+    validations: 2                      # for 3: how many at the end of a training are averaged
     options: {score-norm: none}         # further options of run.sh, of every run
     systems:
       aam: {label: "AAM, m 0.2"}
@@ -29,7 +30,8 @@ from wespk.utils.registry import nearest
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 LEVEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*( [A-Za-z0-9._+-]+)*")
-TOP = ("title", "config", "set", "seeds", "baseline", "stop_stage", "options", "systems", "vary")
+TOP = ("title", "config", "set", "seeds", "baseline", "stop_stage", "validations", "options", "systems",
+       "vary")  # fmt: skip
 OF_SYSTEM = ("label", "config", "overlay", "set", "options", "stop_stage")
 OF_LEVEL = ("label", "set")
 STOP_STAGES = (3, 7, 8)
@@ -80,6 +82,7 @@ class Grid:
     axis: str
     levels: dict
     runs: tuple
+    validations: int = 2
 
     @property
     def judged_by_scores(self):
@@ -123,7 +126,7 @@ def _grid(name, raw):
     runs = [_run(system, level, seed, common["set"], systems[system], levels[level])
             for seed in seeds for level in levels for system in systems]  # fmt: skip
     return Grid(name, _text(raw, "title") or name, common["config"], common["set"], common["options"], seeds, baseline,
-                rows, axis, {level: entry["label"] for level, entry in levels.items()}, tuple(runs))  # fmt: skip
+                rows, axis, {level: entry["label"] for level, entry in levels.items()}, tuple(runs), _validations(raw))  # fmt: skip
 
 
 def _run(system, level, seed, common_set, entry, level_entry):
@@ -200,6 +203,13 @@ def _seeds(raw):
     if len(set(raw)) < len(raw):
         raise InputError(f"seeds: {raw} names a seed twice")
     return tuple(raw)
+
+
+def _validations(raw):
+    value = raw.get("validations", 2)
+    if type(value) is not int or value < 1:
+        raise InputError(f"validations must be a whole number of 1 or more, not {value!r}")
+    return value
 
 
 def _stop_stage(raw, default, where):
