@@ -87,6 +87,19 @@ def test_stage_3_trains_validates_and_leaves_what_later_stages_read(data):
     assert few.returncode == 1 and "has 2 epoch checkpoints, 3 are to be averaged" in few.stderr
 
 
+def test_a_run_on_other_data_is_refused_before_anything_is_written(data):
+    conf = config.load(sets=SETS.replace("train.num_epochs=2", "train.num_epochs=1"))
+    train(conf, data / "exp", data / "train", None, "cpu")
+    make_set(data / "other", 4, 6, 1)
+    before = {path: path.read_bytes() for path in (data / "exp").rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match="epoch_0001.pt was trained on other data than these"):
+        train(conf, data / "exp", data / "other", None, "cpu")
+    assert before == {path: path.read_bytes() for path in (data / "exp").rglob("*") if path.is_file()}
+    train(conf, data / "exp", data / "train", None, "cpu")
+    starts = [line for line in (data / "exp" / "train.log").read_text().splitlines() if "===== started as: " in line]
+    assert len(starts) == 2 and all("pytest" in line and "; revision " in line for line in starts)
+
+
 def test_wrong_labels_are_made_by_command_and_counted(data):
     sets = SETS + " labels.noise=class_wise labels.rate=0.5"
     with pytest.raises(InputError, match="relabelled does not exist: make it with `python -m wespk.bin.relabel"):

@@ -36,19 +36,28 @@ def save(path, state):
         torch.save({"format": FORMAT, **state}, file)
 
 
-def load(path, device="cpu"):
-    """Read a checkpoint. Raises ``InputError`` naming the file if it is absent, cut short or not one of ours."""
+def load(path, device="cpu", mmap=False):
+    """Read a checkpoint; with ``mmap`` its tensors are read when they are used.
+
+    Raises ``InputError`` naming the file if it is absent, cut short or not one of ours.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no such checkpoint: {path}")
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location=device, weights_only=True, mmap=mmap)
     except Exception as error:  # noqa: BLE001 torch raises half a dozen kinds for a damaged file
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise InputError(f"{path} is not a whole checkpoint ({reason}); delete it, and an earlier one will be used") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise InputError(f"{path} is not a wespk checkpoint of format {FORMAT}")
     return state
+
+
+def check_same_data(path, expected):
+    """Raise ``InputError`` if the checkpoint ``path`` was trained on data of another ``fingerprint`` than ``expected``."""
+    if load(path, mmap=True)["fingerprint"] != expected:
+        raise InputError(f"{path} was trained on other data than these (fingerprint differs); train under another --exp")
 
 
 def epoch_path(folder, epoch):

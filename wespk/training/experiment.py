@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from wespk.io.atomic import open_atomic, write_text
+from wespk.training import checkpoint
 from wespk.utils import config, dist
 from wespk.utils.errors import InputError
 
@@ -25,11 +26,12 @@ class Experiment:
         self.tensorboard = self.folder / "tensorboard"
         self.requeue = self.folder / "requeue"  # there while the run waits to be started again after a signal
 
-    def begin(self, conf, derived):
+    def begin(self, conf, derived, fingerprint=None):
         """Write config.yaml, or check that the one there says the same.
 
-        Raises ``InputError`` listing every option in which the experiment begun here differs from ``conf``. Returns what
-        is worth a warning: other package versions, another revision or another number of processes than before.
+        Raises ``InputError``, before anything is written, listing every option in which the experiment begun here differs
+        from ``conf``, or if its newest checkpoint was trained on data of another ``fingerprint`` (unless None). Returns
+        what is worth a warning: other package versions, another revision or another number of processes than before.
         """
         path, provenance, notes = self.folder / "config.yaml", config.provenance(), []
         if path.is_file():
@@ -41,6 +43,9 @@ class Experiment:
                                  "another --exp; nothing was touched")
             for section, now in (("derived", derived), ("provenance", provenance)):
                 notes += [f"{name} was {a!r}, now {b!r}" for name, a, b in config.difference(old.get(section, {}), now)]
+        newest = checkpoint.newest(self.checkpoints)
+        if newest is not None and fingerprint is not None:
+            checkpoint.check_same_data(newest, fingerprint)
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         whole = {**conf, "derived": derived, "provenance": provenance}
         write_text(path, yaml.safe_dump(whole, sort_keys=False, default_flow_style=None, width=120))

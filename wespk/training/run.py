@@ -1,5 +1,8 @@
 """From a configuration and data folders to a finished training run."""
 
+import shlex
+import sys
+
 import torch
 
 from wespk.data import build_source
@@ -15,6 +18,7 @@ from wespk.training.sharded_head import check_shardable
 from wespk.training.trainer import Trainer
 from wespk.training.validation import HeldOutSpeakers
 from wespk.utils import dist
+from wespk.utils.config import revision
 from wespk.utils.errors import InputError
 from wespk.utils.log import get_logger
 from wespk.utils.seed import seed_everything
@@ -100,18 +104,24 @@ def _train(conf, exp, train_data, dev_data, device, musan, rirs, world):
         derived["num_classes"] = len(source.speakers)
     if initial.digest:
         derived["init_from"] = initial.digest
-    notes = dist.from_main(experiment.begin(conf, derived) if dist.is_main() else None)
-    logger = get_logger(experiment.log if dist.is_main() else None)
+    logger = get_logger()
+    validate = HeldOutSpeakers(dev_data, conf, device) if dev_data else None
+    trainer = Trainer(conf, experiment, source, objective, device, logger, validate)
+    notes = dist.from_main(_begin(experiment, conf, derived, trainer.fingerprint) if dist.is_main() else None)
     for note in notes:
         logger.warning("going on with a run begun otherwise: %s", note)
     for line in report:
         logger.info("%s", line)
-    validate = HeldOutSpeakers(dev_data, conf, device) if dev_data else None
-    trainer = Trainer(conf, experiment, source, objective, device, logger, validate)
     if dist.is_main():
         _announce(logger, conf, source, trainer, derived)
         experiment.requeue.unlink(missing_ok=True)
     return trainer.run()
+
+
+def _begin(experiment, conf, derived, fingerprint):
+    notes = experiment.begin(conf, derived, fingerprint)
+    get_logger(experiment.log).info("===== started as: %s; revision %s =====", shlex.join(sys.orig_argv), revision())
+    return notes
 
 
 def _announce(logger, conf, source, trainer, derived):

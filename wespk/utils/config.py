@@ -303,7 +303,8 @@ def difference(old, new, prefix=""):
     return found
 
 
-def _git_revision():
+def revision():
+    """The git revision of this code, with "-dirty" where it was changed since; "unknown" outside a repository."""
     try:
         run = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=ROOT,
                              capture_output=True, text=True, timeout=10, check=False)
@@ -320,7 +321,7 @@ def provenance():
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             versions[package] = "not installed"
-    return {"git": _git_revision(), "packages": versions}
+    return {"git": revision(), "packages": versions}
 
 
 def read_resolved(exp_dir):
