@@ -30,7 +30,7 @@ def test_the_losses_on_views_are_found():
 
 @pytest.mark.parametrize("conf", CASES)
 def test_gradients_equal_finite_differences(conf, monkeypatch):
-    monkeypatch.setattr(pairs, "block_rows", lambda total: 3)
+    monkeypatch.setattr(pairs, "block_rows", lambda *_: 3)
     loss = build(conf).double()
     names, values = [n for n, _ in loss.named_parameters()], list(loss.parameters())
 

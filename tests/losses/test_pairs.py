@@ -36,7 +36,7 @@ def test_blocks_of_any_size_give_the_same_value_and_gradients(conf, monkeypatch)
     loss, results = build_loss(conf, 8, 6).double(), []
     x, labels = torch.randn(11, 2, 8, dtype=torch.float64), torch.randint(6, (11,))
     for rows in (22, 7, 1):
-        monkeypatch.setattr(pairs, "block_rows", lambda total, rows=rows: rows)
+        monkeypatch.setattr(pairs, "block_rows", lambda *_, rows=rows: rows)
         leaf = x.clone().requires_grad_()
         value = loss(leaf, labels)
         results.append((value.detach(), *torch.autograd.grad(value, [leaf, *loss.parameters()])))
@@ -64,7 +64,8 @@ def test_the_tracker_sees_what_the_plain_formula_takes():
 
 
 def test_a_block_is_a_share_of_the_anchors_and_bounded():
-    assert [pairs.block_rows(n) for n in (1, 12, 13, 512, 4096, 50_000)] == [1, 1, 2, 43, 342, 83]
+    assert [pairs.block_rows(n, None) for n in (1, 8, 9, 512, 4096, 50_000)] == [1, 1, 2, 64, 512, 83]
+    assert [pairs.block_rows(n, "exponent") for n in (1, 12, 13, 512, 4096, 50_000)] == [1, 1, 2, 43, 342, 83]
 
 
 def test_positives_are_counted():

@@ -29,10 +29,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from wespk.losses import LOSSES
-from wespk.losses.base import check_choice, check_count, check_flag, check_number, cosines
+from wespk.losses.base import check_choice, check_count, check_flag, check_number
 from wespk.losses.pairs import Form
 from wespk.losses.supcon import SupMarginCon
 from wespk.utils.errors import InputError
+from wespk.utils.precision import at_least_float32
 
 
 def normaliser(log_attention, kind):
@@ -112,7 +113,8 @@ class CAAMarginCon(SupMarginCon):
         weight = self._classes()
         if self.attention_detach:
             units, weight = units.detach(), weight.detach()
-        log_a = -F.cross_entropy(self.attention_scale * cosines(units, weight), labels, reduction="none")
+        weight = at_least_float32(weight)
+        log_a = -F.cross_entropy(F.linear(self.attention_scale * units, F.normalize(weight)), labels, reduction="none")
         log_weight = log_a
         if self.attention_normalise != "none":
             log_weight = log_a - normaliser(log_a, self.attention_normalise)

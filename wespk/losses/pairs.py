@@ -22,8 +22,9 @@ from torch.autograd.function import once_differentiable
 
 from wespk.losses.aam_softmax import add_angle, angle_slope
 
-BLOCKS = 12  # a block's intermediate results are below this many matrices (rows, N), so together below one (N, N)
-LARGEST = 2**22  # entries of one of them, 16 MiB in float32: blocks get smaller beyond N of 7,000
+# how many matrices (rows, N) a block's intermediate results come to, at most: with so many blocks, one (N, N) together
+MATRICES, MATRICES_WITH_ATTENTION = 8, 12
+LARGEST = 2**22  # entries of one of them, 16 MiB in float32: blocks get smaller from N of some thousands on
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,10 @@ class Form:
     attention: str | None = None
 
 
-def block_rows(total):
-    """How many anchors are computed at a time, of ``total`` embeddings."""
-    return max(1, min(-(-total // BLOCKS), LARGEST // total))
+def block_rows(total, attention):
+    """How many anchors are computed at a time, of ``total`` embeddings, with attention or without."""
+    blocks = MATRICES_WITH_ATTENTION if attention else MATRICES
+    return max(1, min(-(-total // blocks), LARGEST // total))
 
 
 def count_positives(labels):
@@ -121,7 +123,7 @@ class _PairLoss(torch.autograd.Function):
         wants = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
         by_units = torch.zeros_like(units) if wants else None
         by_attention = torch.zeros_like(log_attention) if wants and form.attention else None
-        step, end = block_rows(len(units)), first + len(weights)
+        step, end = block_rows(len(units), form.attention), first + len(weights)
         for start in range(first, end, step):
             stop = min(start + step, end)
             own = slice(start - first, stop - first)
