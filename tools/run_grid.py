@@ -314,7 +314,7 @@ def run_all(plan, waiting, stopped):
             free.append(task.slot)
             if task.status:
                 failed.append(task)
-            how = f"FAILED with exit status {task.status}" if task.status else "done"
+            how = f"{'stopped' if stopped else 'FAILED'} with exit status {task.status}" if task.status else "done"
             say(f"{task.run.folder} {how} after {took(time.monotonic() - task.started)}; "
                 f"{len(running) + len(waiting)} remain")  # fmt: skip
         time.sleep(POLL_SECONDS if running else 0)
