@@ -275,6 +275,7 @@ read_conf() { # the words that describe the configuration to an entry point in $
     words+=(--exp "$exp") # what it was trained with; the same must be asked for now
   fi
   conf_lines_of "${words[@]}"
+  check_noises
   if [ "$stage" -lt 8 ] && [ "$stop_stage" -eq 8 ]; then
     check_fine_tuning
   fi

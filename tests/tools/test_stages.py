@@ -198,7 +198,7 @@ def test_what_is_done_on_reading_does_not_redo_the_features(stages):
 
 
 def test_a_configuration_without_copies_leaves_those_of_another_alone(stages):
-    stages.run("--stop-stage", 2, "--set", COPIES)
+    stages.run("--stop-stage", 2, "--set", COPIES, "--musan", stages.folder / "vox")
     assert CURRENT.format(2) in stages.only(2)[1]
     assert CURRENT.format(2) in stages.only(2, "--set", COPIES)[1]
     assert CURRENT.format(2) not in stages.only(2, "--set", COPIES + " copies.noise_snr=[5,10]")[1]
@@ -262,7 +262,7 @@ def test_wrong_labels_are_made_before_training_and_nothing_else_sees_the_right_o
 
 
 def test_copies_are_relabelled_by_their_originals(stages):
-    stages.run("--stop-stage", 3, "--set", f"{COPIES} {NOISE}")
+    stages.run("--stop-stage", 3, "--set", f"{COPIES} {NOISE}", "--musan", stages.folder / "vox")
     calls = stages.calls()
     assert words_of(calls, "relabel", "--train-data") == [f"{stages.data}/train_aug"]
     assert words_of(calls, "relabel", "--originals") == [f"{stages.data}/train"]
@@ -298,6 +298,25 @@ def test_a_stage_refused_for_its_options_stays_as_done_as_it_was(scored, number,
     assert status == 1 and entry in calls[-1] and not (scored.folder / "new").exists()
     assert scored.only(number)[0] == 0 and entry not in scored.calls()  # current, which the fake cannot refuse
     refuse.unlink()
+
+
+WAVES = "data.input=waves augment.prob=0.6"
+
+
+@pytest.mark.parametrize("words, option", [
+    (("--stop-stage", 2, "--set", "copies.kinds=[reverb,babble]"), "--musan"),
+    (("--stop-stage", 2, "--set", "copies.kinds=[reverb,babble]", "--musan", "/tmp"), "--rirs"),
+    (("--set", WAVES), "--musan"), (("--set", WAVES, "--musan", "/tmp"), "--rirs"), (("--stage", 3, "--set", WAVES), "--musan"),
+])
+def test_noises_that_the_configuration_asks_for_are_missed_at_once(stages, words, option):
+    status, _, errors = stages.run(*words, check=False)
+    assert status == 1 and f"{option} DIR, or switch it off" in errors and "wespk.bin.prepare_corpus" not in stages.calls()
+
+
+@pytest.mark.parametrize("words", [("--set", "copies.kinds=[reverb]"), ("--set", f"{WAVES} augment.reverb_share=1.0")])
+def test_noises_that_nothing_asks_for_are_not_missed(stages, words):
+    stages.run("--stop-stage", 3, "--rirs", stages.folder / "vox", *words)
+    assert stages.only(3, *words)[0] == 0
 
 
 @pytest.mark.parametrize("number", [0, 9])

@@ -106,6 +106,41 @@ feature_options() { # $options: what of sections $@ decides the stored features 
   done
 }
 
+# Stop unless the noises ($1 = musan) or impulse responses ($1 = rirs) are there that the configuration asks for by option
+# $2: stage 1 must be given their folder, or have made their lists.
+need_noises() {
+  local lists=()
+  existing lists "$data/$1"/*.scp
+  if [ "$stage" -eq 1 ] && [ -z "${!1}" ]; then
+    die "the configuration asks for them by $2: give --$1 DIR, or switch it off (--set)"
+  elif [ "$stage" -gt 1 ] && [ "${#lists[@]}" -eq 0 ]; then
+    die "the configuration asks by $2 for $data/$1, which stage 1 makes: run --stage 1 with --$1 DIR, or switch it off"
+  fi
+}
+
+check_noises() { # for the stages to be run, before the first
+  local kinds text
+  kinds=$(conf copies.kinds)
+  text="copies.kinds=$kinds"
+  if [ "$stage" -le 2 ] && [ "$stop_stage" -ge 2 ]; then
+    if [[ $kinds == *[!a-z]@(noise|music|babble)[!a-z]* ]]; then
+      need_noises musan "$text"
+    fi
+    if [[ $kinds == *reverb* ]]; then
+      need_noises rirs "$text"
+    fi
+  fi
+  if [ "$stage" -le 3 ] && [ "$stop_stage" -ge 3 ] && [[ ! $(conf augment.prob) =~ ^0(\.0)?$ ]]; then
+    text="augment.prob=$(conf augment.prob), augment.reverb_share=$(conf augment.reverb_share)"
+    if [[ ! $(conf augment.reverb_share) =~ ^1(\.0)?$ ]]; then
+      need_noises musan "$text"
+    fi
+    if [[ ! $(conf augment.reverb_share) =~ ^0(\.0)?$ ]]; then
+      need_noises rirs "$text"
+    fi
+  fi
+}
+
 of_copies() { # $beyond: what of stage 2 concerns the copies alone
   beyond=(copies. seed "$data/musan/" "$data/rirs/")
 }
