@@ -69,6 +69,9 @@ at_exit() {
   local status=$?
   if [ "$status" -eq 85 ]; then
     say "stage $current was interrupted after a checkpoint; the same command goes on from there (exit status 85)" >&2
+  elif [ -n "$stopped" ] && [ -n "$current" ]; then
+    say "stage $current ($title) was stopped by $([ "$stopped" = INT ] && echo Ctrl-C || echo "SIG$stopped"); the same \
+command goes on" >&2
   elif [ "$status" -ne 0 ] && [ -n "$current" ]; then
     say "stage $current ($title) FAILED with exit status $status; the reason stands above${log:+, more in $log}" >&2
   fi

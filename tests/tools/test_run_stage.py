@@ -104,6 +104,22 @@ def test_a_signal_reaches_the_command_and_its_status_comes_back(stages, number):
     assert "interrupted after a checkpoint" in errors
 
 
+@pytest.mark.parametrize("number, by", [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
+def test_a_stage_that_the_user_stops_has_not_failed(stages, number, by):
+    stages(2)
+    ready = stages.folder / "ready"
+    command = f"touch '{ready}'; for i in $(seq 600); do sleep 0.05; done"
+    line = ["bash", str(stages.folder / "run.sh"), "k", command, "3"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=stages.env,
+                               start_new_session=True)
+    while not ready.exists():
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert f"stage 3 (second) was stopped by {by}; the same command goes on\n" in errors and "FAILED" not in errors
+
+
 def test_what_the_jobs_of_a_stopped_stage_have_done_is_kept_and_that_of_a_whole_stage_is_not(stages):
     mark = stages.folder / "exp" / "job.1.json"
     keep = "mkdir -p exp; [ -e exp/job.1.json ] || exit 7"  # a job that leaves a mark, and another that fails
