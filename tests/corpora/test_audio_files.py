@@ -70,3 +70,14 @@ def test_m4a_durations_are_those_of_decoding(tmp_path, wav):
     stated = round(durations({"x": path})["x"] * rate)
     assert stated == round(2.345 * rate)
     assert 0 <= num_samples - stated < 1024  # ffmpeg 5.1 keeps the padding of the last AAC frame
+
+
+def test_all_files_that_cannot_be_read_are_named_and_from_twenty_on_counted(tmp_path, wav):
+    paths = {str(i): str(tmp_path / f"{i:03d}.wav") for i in range(60)}
+    for i in range(23, 60):
+        wav(tmp_path / f"{i:03d}.wav")
+    with pytest.raises(InputError) as caught:
+        durations(paths, jobs=2)
+    first, *listed, more = str(caught.value).splitlines()
+    assert first == "23 of 60 files cannot be used:" and more == "  and 3 more"
+    assert [line.split(":")[0] for line in listed] == [f"  {tmp_path}/{i:03d}.wav" for i in range(20)]

@@ -12,6 +12,8 @@ from wespk.utils.log import get_logger
 
 SUFFIXES = (".wav", ".flac", ".m4a")
 _BLOCK = 256  # files handed to a thread at once: large enough that the hand-over costs nothing
+_REPORT = 100_000  # files between two lines of the log
+_LISTED = 20  # files named in an error
 
 
 def is_audio(name):
@@ -73,17 +75,36 @@ def duration(path):
 
 
 def durations(paths, jobs=8):
-    """Durations of many files: {key: path} -> {key: seconds}, by ``jobs`` threads (the time goes into the disk).
+    """Durations of many files: {key: path} -> {key: seconds}; see ``read_headers``."""
+    return read_headers(paths, duration, jobs)
 
-    Raises ``InputError`` naming the first file, in the order given, that cannot be read.
+
+def read_headers(paths, read, jobs=8):
+    """{key: path} -> {key: read(path)} for many files, by ``jobs`` threads (the time goes into the disk).
+
+    Raises ``InputError`` naming the files that ``read`` refuses, in the order given: up to 20 and the number of the rest.
     """
     keys = list(paths)
     blocks = [keys[i : i + _BLOCK] for i in range(0, len(keys), _BLOCK)]
-    seconds = {}
+    found, faults = {}, []
     with ThreadPoolExecutor(max(1, jobs)) as pool:
-        for block, values in zip(blocks, pool.map(lambda b: [duration(paths[k]) for k in b], blocks)):
-            before = len(seconds) // 100_000
-            seconds.update(zip(block, values))
-            if len(seconds) // 100_000 > before:
-                get_logger().info("durations: %d of %d files", len(seconds), len(keys))
-    return seconds
+        looks = pool.map(lambda block: [_value_or_fault(read, paths[key]) for key in block], blocks)
+        for block, values in zip(blocks, looks, strict=True):
+            before = len(found) // _REPORT
+            found.update(zip(block, values, strict=True))
+            faults += [str(value) for value in values if isinstance(value, Exception)]
+            if len(found) // _REPORT > before:
+                get_logger().info("headers: %d of %d files", len(found), len(keys))
+    if len(faults) == 1:
+        raise InputError(faults[0])
+    if faults:
+        listed = "\n  ".join(faults[:_LISTED] + [f"and {len(faults) - _LISTED} more"] * (len(faults) > _LISTED))
+        raise InputError(f"{len(faults)} of {len(keys)} files cannot be used:\n  {listed}")
+    return found
+
+
+def _value_or_fault(read, path):
+    try:
+        return read(path)
+    except (InputError, OSError) as error:
+        return error

@@ -29,8 +29,9 @@ def find_musan(root):
 def write_musan(found, out, jobs=8):
     """Write ``out/{noise,music,speech}.scp`` (id path); returns a report line. Every file's header is read."""
     counts = []
+    seconds = durations({(kind, i): path for kind in KINDS for i, path in found[kind].items()}, jobs)
     for kind in KINDS:
-        hours = sum(durations(found[kind], jobs).values()) / 3600
+        hours = sum(seconds[kind, i] for i in found[kind]) / 3600
         write_table(os.path.join(out, f"{kind}.scp"), found[kind])
         counts.append(f"{kind} {len(found[kind])} files ({hours:.2f} hours)")
     return [f"{out}: {', '.join(counts)}"]

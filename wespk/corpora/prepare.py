@@ -25,23 +25,24 @@ def prepare(corpus, out, dev_speakers, seed, jobs=8):
     """Write ``corpus`` (a ``Corpus``) under ``out``: train, dev (held-out training speakers) and eval.
 
     Trial lists and tables of sets left by an earlier run and not written by this one are removed, so that no later
-    stage takes them for current. The same input gives the same bytes. Returns report lines, one an item written.
+    stage takes them for current. The same input gives the same bytes. Returns report lines, one an item written. Raises
+    ``InputError``, with nothing written, naming the files whose headers cannot be read.
     """
     train, dev = dev_split.split(corpus.train, dev_speakers, seed)
     dev_lists = {"dev": dev_split.make_trials(dev, seed)} if dev else {}
     eval_lists = {item.name: (item.enroll, item.test, item.labels) for item in corpus.trials}
-    report = _write_set(os.path.join(out, "train"), train, {}, jobs)
-    report += _write_set(os.path.join(out, "dev"), dev, dev_lists, jobs)
-    report += _write_set(os.path.join(out, "eval"), corpus.eval, eval_lists, jobs)
-    return report
+    sets = {"train": (train, {}), "dev": (dev, dev_lists), "eval": (corpus.eval, eval_lists)}
+    seconds = durations({i: u.path for utterances, _ in sets.values() for i, u in utterances.items()}, jobs)
+    return [line for name, (utterances, lists) in sets.items()
+            for line in _write_set(os.path.join(out, name), utterances, lists, seconds)]
 
 
-def _write_set(folder, utterances, lists, jobs):
+def _write_set(folder, utterances, lists, seconds):
     _remove_old(os.path.join(folder, "trials"), keep=lists)
     if not utterances:
         _remove_old(folder, keep=set(os.listdir(folder)) - set(_TABLES) if os.path.isdir(folder) else ())
         return [f"{folder}: none"]
-    report = [f"{folder}: {write_data_dir(folder, utterances, jobs)}"]
+    report = [f"{folder}: {write_data_dir(folder, utterances, seconds)}"]
     for name in sorted(lists):
         enroll, test, labels = lists[name]
         write_trials(os.path.join(folder, "trials", name), Trials(enroll, test, labels))
@@ -51,9 +52,9 @@ def _write_set(folder, utterances, lists, jobs):
     return report
 
 
-def write_data_dir(folder, utterances, jobs=8):
-    """Write wav.scp, utt2spk, spk2utt and utt2dur (seconds) of {id: Utterance}; returns its ``Size``."""
-    seconds = durations({i: u.path for i, u in utterances.items()}, jobs)
+def write_data_dir(folder, utterances, seconds):
+    """Write wav.scp, utt2spk, spk2utt and utt2dur of {id: Utterance}, lasting ``seconds`` {id: s}; returns its ``Size``."""
+    seconds = {i: seconds[i] for i in utterances}
     utt2spk = {i: u.speaker for i, u in utterances.items()}
     spk2utt = spk2utt_of(utt2spk)
     write_table(os.path.join(folder, "wav.scp"), {i: wav_scp_value(u.path) for i, u in utterances.items()})

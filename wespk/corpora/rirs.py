@@ -1,9 +1,8 @@
 """Room impulse responses: RIRS_NOISES (its ``rir_list`` files), or any folder of impulse responses."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 
-from wespk.corpora.audio_files import check_folder, enter, relative_id, walk
+from wespk.corpora.audio_files import check_folder, enter, read_headers, relative_id, walk
 from wespk.io.audio import audio_info
 from wespk.io.tables import write_table
 from wespk.utils.errors import InputError
@@ -57,8 +56,7 @@ def write_rirs(found, out, jobs=8):
 
     Raises ``InputError`` when none has one channel. Every file's header is read.
     """
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
-        channels = dict(zip(found, pool.map(lambda path: audio_info(path)[2], found.values())))
+    channels = read_headers(found, lambda path: audio_info(path)[2], jobs)
     mono = {i: path for i, path in found.items() if channels[i] == 1}
     if not mono:
         raise InputError(f"{next(iter(found.values()))}: several channels, like all found; give one-channel files")
