@@ -115,6 +115,17 @@ def test_normalised_scores_older_than_the_raw_ones_are_another_trainings(folder)
     assert score_kinds(scores, "on") == []
 
 
+def test_a_system_that_ends_with_its_scores_is_whole_without_a_report(folder):
+    folder.define(systems={"a": {"stop_stage": 5}, "b": {}})
+    for seed in (1, 2):
+        marks = folder.root / f"a/seed{seed}/.stages"
+        (marks / "7.json").rename(marks / "5.json")
+    found = folder.compare()
+    assert systems_of(found["tables"][0], 0) == ["a", "b"] and not found["missing"]
+    folder.define(systems={"a": {}, "b": {}}, baseline="b")
+    assert systems_of(folder.compare()["tables"][0], 0) == ["b"]
+
+
 def test_levels_keep_their_order_and_have_tests_of_their_own(folder):
     folder.define(systems={"a": {}, "b": {}}, vary={"name": "rate", "levels": {"u 10": {}, "0": {"label": "none"}}})
     for i, system in enumerate(["a/u_10", "a/0", "b/0"]):

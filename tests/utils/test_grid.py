@@ -68,7 +68,7 @@ def test_a_fine_tuned_system_may_be_the_baseline(grid_of):
     ({"seeds": [1, True]}, "seeds must be a list of whole numbers"),
     ({"seeds": [1, 1]}, "names a seed twice"),
     ({"validations": 0}, "validations must be a whole number of 1 or more"),
-    ({"stop_stage": 5}, "stop_stage is 3, 7 or 8"),
+    ({"stop_stage": 6}, "stop_stage is 3, 5, 7 or 8"),
     ({"vary": {"name": "rate", "levels": {}}}, "vary: levels: must hold"),
     ({"vary": {"levels": {"u 1": {}, "u_1": {}}}}, "the levels 'u 1' and 'u_1' would share a folder"),
     ({"vary": {"levels": {"u/1": {}}}}, "level 'u/1' has characters that are not safe"),

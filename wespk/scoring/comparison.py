@@ -19,7 +19,7 @@ def compare_experiments(grid, root, data, without=(), p_targets=(0.01, 0.05), nu
     """Compare the experiments of a ``Grid`` that lie under ``root`` and were tested on the data folder ``data``.
 
     without: folders (relative to ``root``) of experiments to leave out, as they are not whole; those whose last stage
-    (3 or 7) is not marked done are left out anyway, and a system lacking one seed at a level is left out there. Judged
+    (3, 5 or 7) is not marked done are left out anyway, and a system lacking one seed at a level is left out there. Judged
     by scores: each trial list of data/eval/trials and each kind of score, cosine and normalised, is a table. Judged by
     held-out speakers: the mean of the grid's last ``validations`` of dev_eer and dev_min_dcf in metrics.jsonl (the best
     one would be chosen by its luck).
@@ -50,11 +50,11 @@ def _first(missing):
 
 def _whole_cells(grid, root, without, missing):
     """The (row, level) whose experiments are all there; the others are put down in ``missing``."""
-    cells, last = [], 7 if grid.judged_by_scores else 3
+    cells, last = [], {run.system: min(run.stop_stage, 7) for run in grid.runs}
     for level in grid.levels:
         for row in grid.rows:
             absent = [folder for folder in (grid.folder(row, level, seed) for seed in grid.seeds)
-                      if folder in without or not is_finished(root / folder, last)]  # fmt: skip
+                      if folder in without or not is_finished(root / folder, last[row.system])]  # fmt: skip
             if absent:
                 missing[f"{', '.join(absent)}: not whole, so {_named(row, level)} is left out"] = None
             else:

@@ -5,7 +5,8 @@
     set: "train.num_epochs=8"           # of every run (may be left out)
     seeds: [1, 2, 3]
     baseline: aam                       # what the others are compared with
-    stop_stage: 7                       # 3: judged by the held-out training speakers; 7: by the trial lists; 8: both
+    stop_stage: 7                       # 3: judged by the held-out training speakers; 5: by the trial lists, cosine scores
+                                        # alone; 7: by the trial lists, and a report of each experiment; 8: the same, both
                                         # before and after large-margin fine-tuning, as two rows NAME and NAME-lm
     validations: 2                      # for 3: how many at the end of a training are averaged
     options: {score-norm: none}         # further options of run.sh, of every run
@@ -34,7 +35,7 @@ TOP = ("title", "config", "set", "seeds", "baseline", "stop_stage", "validations
        "vary")  # fmt: skip
 OF_SYSTEM = ("label", "config", "overlay", "set", "options", "stop_stage")
 OF_LEVEL = ("label", "set")
-STOP_STAGES = (3, 7, 8)
+STOP_STAGES = (3, 5, 7, 8)
 FINE_TUNED = "-lm"
 OF_FINE_TUNING = "lm-"  # how the options of stage 8 begin
 # what the grid says itself, or what would make its runs different experiments than it says
@@ -215,7 +216,7 @@ def _validations(raw):
 def _stop_stage(raw, default, where):
     value = raw.get("stop_stage", default)
     if value not in STOP_STAGES or isinstance(value, bool):
-        raise InputError(f"{where}: stop_stage is 3, 7 or 8 (a run that ends elsewhere leaves nothing to compare), "
+        raise InputError(f"{where}: stop_stage is 3, 5, 7 or 8 (a run that ends elsewhere leaves nothing to compare), "
                          f"not {value!r}")  # fmt: skip
     return value
 
