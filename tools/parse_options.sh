@@ -58,6 +58,13 @@ _option_set() { # name (with dashes), value
   printf -v "$variable" '%s' "$2"
 }
 
+_option_values() { # which values --$1 takes, where its default tells
+  local variable=${1//-/_}
+  if [[ ${!variable-} =~ ^(true|false)$ ]]; then
+    printf ': true or false'
+  fi
+}
+
 _option_parse() {
   local name
   while [ $# -gt 0 ]; do
@@ -79,7 +86,7 @@ _option_parse() {
       _option_set "$name" "${1#*=}"
       shift
     elif [ $# -lt 2 ] || [[ $2 == --* ]]; then
-      _option_error "option --$name needs a value"
+      _option_error "option --$name needs a value$(_option_values "$name")"
     else
       _option_set "$name" "$2"
       shift 2
@@ -89,5 +96,5 @@ _option_parse() {
 
 _option_known=" $(sed -n 's/^ *--\([a-z0-9][a-z0-9-]*\).*/\1/p' <<<"$help_message" | tr '\n' ' ')"
 _option_parse "$@"
-unset -f _option_error _option_help _option_unknown _option_set _option_parse
+unset -f _option_values _option_error _option_help _option_unknown _option_set _option_parse
 unset _option_known

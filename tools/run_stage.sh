@@ -8,7 +8,8 @@
 #     marks                   array of the files by which a stage that was stopped goes on from jobs that are done
 #     beyond                  array of beginnings of options and inputs: the stage may have been done with more of those
 #
-# check_N, which stops unless what it needs is there; vet_N, if need be, which looks at the options once the stage is
+# check_N, which stops unless what it needs is there; forget_N, if need be, by which a stage that is done but is to be
+# done by force loses what it would go on from; vet_N, if need be, which looks at the options once the stage is
 # known to have work to do; and work_N, the commands. Until work_N nothing is written, so that a stage refused for its
 # options stays as done as it was. The accounts are kept by stage_mark.py in DATA/.stages and EXP/.stages, where the
 # locks are too.
@@ -179,14 +180,17 @@ run_stage() { # number
   for word in "${beyond[@]}"; do
     extra+=(--beyond "$word")
   done
-  if reason=$(account "$1" check "${flags[@]}" "${extra[@]}"); then
+  if reason=$(account "$1" check "${flags[@]}" "${extra[@]}") && [ "$force" = false ]; then
     say "stage $1 is done already and current"
   else
     if declare -F "vet_$1" >/dev/null; then
       "vet_$1"
     fi
     lock_folders "$1"
-    say "stage $1 runs: $reason"
+    say "stage $1 runs: ${reason:-current, but --force}"
+    if [ -z "$reason" ] && declare -F "forget_$1" >/dev/null; then
+      "forget_$1"
+    fi
     if [ "$reason" != "was stopped before its end" ]; then
       rm -f "${marks[@]}"
     fi

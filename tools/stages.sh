@@ -17,6 +17,7 @@ default_config=
 corpus_script=
 stage=1
 stop_stage=7
+force=false
 config=
 overlay=
 set=
@@ -46,10 +47,13 @@ help_message="usage: bash run.sh [--option value ...]
 stages: 1 data  2 features  3 training  4 embeddings  5 scoring  6 score normalisation  7 metrics and report
 8 large-margin fine-tuning of the experiment, in EXP-lm, by stages 3 to 7
 Without options 1 to 7 are run. A stage that is done and whose inputs and options have not changed is skipped.
+Every option takes a value; that of a BOOL is true or false.
 
 which stages, which experiment
   --stage N            first stage
   --stop-stage N       last stage
+  --force BOOL         do the stages asked for even if they are done and current
+                       (a training that is done is begun anew: its checkpoints are removed first)
   --config FILE        configuration; empty: the recipe's default, but the experiment's own from stage 4 on, and with
                        --exp from stage 3 on, unless --overlay, --set or --seed is given
   --overlay FILES      YAML laid over the configuration; several: separated by commas, the last one counts most
@@ -240,6 +244,16 @@ conf_lines_of() { # $conf_lines: the options of the configuration that the words
   mapfile -t conf_lines <<<"$text"
 }
 
+need_experiment() { # stop unless $exp is one, naming those that there are
+  local path others=()
+  if [ ! -e "$exp/config.yaml" ]; then
+    existing others "$(dirname "$exp")"/*/config.yaml
+    printf -v path ' %s' "${others[@]%/config.yaml}"
+    die "$exp/config.yaml does not exist: train the experiment first (stage 3), or name its folder with --exp; there \
+$(if [ "${#others[@]}" -gt 0 ]; then printf 'is%s' "$path"; else printf 'is none beside it'; fi)"
+  fi
+}
+
 read_conf() { # the words that describe the configuration to an entry point in $conf_words, its options in $conf_lines
   local words
   if [ -z "$config$overlay$set$seed" ] && [ "$stage" -eq 3 ] && [[ $given == *" exp "* ]] && [ -e "$exp/config.yaml" ]; then
@@ -272,6 +286,7 @@ read_conf() { # the words that describe the configuration to an entry point in $
   fi
   words=("${conf_words[@]}")
   if [ "$stage" -gt 3 ] || { [ "$stop_stage" -ge 3 ] && [ -e "$exp/config.yaml" ]; }; then
+    need_experiment
     words+=(--exp "$exp") # what it was trained with; the same must be asked for now
   fi
   conf_lines_of "${words[@]}"

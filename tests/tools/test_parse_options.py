@@ -56,6 +56,7 @@ def test_options_reach_their_variables(tmp_path, words, printed):
         (["--PATH", "x"], "unknown option --PATH"),
         (["--help_message", "x"], "unknown option --help-message"),
         (["--stage"], "option --stage needs a value"),
+        (["--verbose", "--stage", "3"], "option --verbose needs a value: true or false"),
         (["--exp", "--stage", "3"], "option --exp needs a value"),
         (["--stage", "abc"], "--stage takes an integer, not 'abc'"),
         (["--stage", "08"], "--stage takes an integer, not '08'"),

@@ -15,7 +15,7 @@ SCRIPT = f"""
 set -euo pipefail
 export WESPK_ROOT='{ROOT}'
 here=$(cd "$(dirname "$0")" && pwd)
-data="$here/the data" exp="$here/exp" kind=$1 command=$2
+data="$here/the data" force="${{FORCE:-false}}" exp="$here/exp" kind=$1 command=$2
 mkdir -p "$data"
 . "$WESPK_ROOT/tools/run_stage.sh"
 plan_2() {{ title=first reads=in writes=middle options=("kind=$kind") inputs=("$here/in") outputs=("$data/middle"); }}
@@ -118,6 +118,15 @@ def test_a_stage_that_the_user_stops_has_not_failed(stages, number, by):
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 143
     assert f"stage 3 (second) was stopped by {by}; the same command goes on\n" in errors and "FAILED" not in errors
+
+
+def test_by_force_a_stage_is_done_again_and_again(stages):
+    stages(2, 3)
+    stages.env["FORCE"] = "true"
+    for _ in range(2):
+        assert stages(2)[1][1] == "stage 2 runs: current, but --force"
+    stages.env["FORCE"] = "false"
+    assert stages(2, 3)[1][1::2] == ["stage 2 is done already and current", "stage 3 is done already and current"]
 
 
 def test_what_the_jobs_of_a_stopped_stage_have_done_is_kept_and_that_of_a_whole_stage_is_not(stages):

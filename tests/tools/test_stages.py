@@ -319,6 +319,26 @@ def test_noises_that_nothing_asks_for_are_not_missed(stages, words):
     assert stages.only(3, *words)[0] == 0
 
 
+def test_training_by_force_begins_anew_unless_it_was_not_at_its_end(scored):
+    extra = scored.exp / "checkpoints" / "epoch_0000.pt"
+    extra.touch()
+    stop = scored.folder / "log.train.status"
+    stop.write_text("85")
+    assert scored.only(3, "--force", "true", check=False)[0] == 85 and not extra.exists()
+    extra.parent.mkdir()
+    extra.touch()
+    stop.unlink()
+    _, said, _ = scored.only(3, "--force", "true")
+    assert "stage 3 runs: was stopped before its end" in said and extra.exists()
+
+
+def test_an_experiment_that_there_is_not_is_answered_by_those_there_are(scored):
+    scored.run("--stage", 3, "--stop-stage", 3, "--seed", 7)
+    shutil.rmtree(scored.exp)
+    status, _, errors = scored.run("--stage", 5, check=False)
+    assert status == 1 and f"or name its folder with --exp; there is {scored.exp}-seed7\n" in errors
+
+
 @pytest.mark.parametrize("number", [0, 9])
 def test_a_stage_that_there_is_not_is_refused_by_name(stages, number):
     status, _, errors = stages.run("--stage", number, check=False)

@@ -75,6 +75,10 @@ vet_3() {
   fi
 }
 
+forget_3() { # as it lies, training would find itself at its end
+  rm -rf "$exp/checkpoints" "$exp/metrics.jsonl" "$exp/tensorboard"
+}
+
 work_3() {
   local words=(--exp "$exp" --train-data "$(training_data)" "${conf_words[@]}") launcher=(python) status=0
   if [ -s "$data/dev/trials/dev" ]; then
