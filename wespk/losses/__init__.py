@@ -1,4 +1,4 @@
-"""Training losses: embeddings (B, D) and labels (B,) in, a scalar out; found by name, one loss a file."""
+"""Training losses: embeddings (B, D), or (B, V, D) of several views, and labels (B,) in, a scalar out; found by name."""
 
 import importlib
 import pkgutil

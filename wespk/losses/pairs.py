@@ -127,7 +127,6 @@ class _PairLoss(torch.autograd.Function):
         for start in range(first, end, step):
             stop = min(start + step, end)
             own = slice(start - first, stop - first)
-            block = None  # the last one's memory is free before the next one takes its own
             block = _Block(form, units, labels, start, stop, log_attention, weights[own], positives[own])
             value += block.value()
             similarity += torch.linalg.vecdot(block.cosine, block.positive.to(units.dtype)).sum()
