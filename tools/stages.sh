@@ -21,6 +21,7 @@ force=false
 config=
 overlay=
 set=
+epochs=
 seed=
 lm_overlay=
 lm_set=
@@ -55,13 +56,14 @@ which stages, which experiment
   --force BOOL         do the stages asked for even if they are done and current
                        (a training that is done is begun anew: its checkpoints are removed first)
   --config FILE        configuration; empty: the recipe's default, but the experiment's own from stage 4 on, and with
-                       --exp from stage 3 on, unless --overlay, --set or --seed is given
+                       --exp from stage 3 on, unless --overlay, --set, --epochs or --seed is given
   --overlay FILES      YAML laid over the configuration; several: separated by commas, the last one counts most
   --set WORDS          further options in one argument: 'section.key=value section.key=value'
+  --epochs N           train for so many epochs, warm-up and margin schedule in proportion; empty: as configured
   --seed N             seed of the training (the configuration's 'seed'); empty: as configured
   --lm-overlay FILES   stage 8: YAML laid over the experiment's own configuration; empty: RECIPE/conf/lmft.yaml
   --lm-set WORDS       stage 8: further options, as --set
-  --exp DIR            experiment folder; empty: RECIPE/exp/NAME, after the configuration, overlays and seed
+  --exp DIR            experiment folder; empty: RECIPE/exp/NAME, after the configuration, overlays, epochs and seed
   --data DIR           folder for the data; empty: RECIPE/data
 how to run
   --nj N               array jobs of stages 2 and 4 (on GPUs: one a GPU)
@@ -193,6 +195,12 @@ check_options() {
   if [[ ! $seed =~ ^[0-9]*$ ]]; then
     die "--seed takes a number, not '$seed'"
   fi
+  if [[ ! $epochs =~ ^([1-9][0-9]*)?$ ]]; then
+    die "--epochs takes a number, 1 or more, not '$epochs'"
+  fi
+  if [ -n "$epochs" ] && [[ " $set" == *" train.num_epochs="* ]]; then
+    die "--epochs and --set train.num_epochs say one thing twice: leave one out"
+  fi
   if [[ ! $score_norm =~ ^(asnorm|snorm|znorm|tnorm|none)$ ]]; then
     die "--score-norm takes asnorm, snorm, znorm, tnorm or none, not '$score_norm'"
   fi
@@ -234,7 +242,7 @@ name_folders() { # absolute paths, and the experiment's folder
     for path in "${paths[@]}"; do
       name+=-$(basename "$path" .yaml)
     done
-    exp=$recipe/exp/$name${seed:+-seed$seed}
+    exp=$recipe/exp/$name${epochs:+-epochs$epochs}${seed:+-seed$seed}
   fi
 }
 
@@ -255,10 +263,10 @@ $(if [ "${#others[@]}" -gt 0 ]; then printf 'is%s' "$path"; else printf 'is none
 }
 
 read_conf() { # the words that describe the configuration to an entry point in $conf_words, its options in $conf_lines
-  local words
-  if [ -z "$config$overlay$set$seed" ] && [ "$stage" -eq 3 ] && [[ $given == *" exp "* ]] && [ -e "$exp/config.yaml" ]; then
+  local words changes=$overlay$set$epochs$seed
+  if [ -z "$config$changes" ] && [ "$stage" -eq 3 ] && [[ $given == *" exp "* ]] && [ -e "$exp/config.yaml" ]; then
     config=$exp/config.yaml
-  elif [ -z "$config" ] && { [ "$stage" -le 3 ] || [ -n "$overlay$set$seed" ]; }; then
+  elif [ -z "$config" ] && { [ "$stage" -le 3 ] || [ -n "$changes" ]; }; then
     config=$default_config
   fi
   conf_words=()
@@ -267,6 +275,10 @@ read_conf() { # the words that describe the configuration to an entry point in $
   fi
   if [ -n "$overlay" ]; then
     conf_words+=(--overlay "$overlay")
+  fi
+  if [ -n "$epochs" ]; then
+    words=$(python "$WESPK_ROOT/tools/fit_epochs.py" --epochs "$epochs" "${conf_words[@]}")
+    set=$words${set:+ $set}
   fi
   feature_words=("${conf_words[@]}")
   if [ -n "$set" ]; then

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.conftest import ROOT
 
@@ -337,6 +338,19 @@ def test_an_experiment_that_there_is_not_is_answered_by_those_there_are(scored):
     shutil.rmtree(scored.exp)
     status, _, errors = scored.run("--stage", 5, check=False)
     assert status == 1 and f"or name its folder with --exp; there is {scored.exp}-seed7\n" in errors
+
+
+def test_a_short_training_keeps_the_proportions_of_its_schedules_and_has_a_folder_of_its_own(scored):
+    (scored.folder / "conf" / "long.yaml").write_text("train: {num_epochs: 20}\nschedule: {warmup_epochs: 4}\n"
+                                                      "margin: {start_epoch: 10, end_epoch: 15}\n")
+    words = ("--config", scored.folder / "conf" / "long.yaml", "--epochs", 3, "--set", "optimizer.lr=0.02")
+    scored.run("--stage", 3, "--stop-stage", 4, *words)
+    conf = yaml.safe_load((scored.folder / "exp" / "long-epochs3" / "config.yaml").read_text())
+    assert conf["train"]["num_epochs"] == 3 and conf["optimizer"]["lr"] == 0.02
+    assert [conf["schedule"]["warmup_epochs"], conf["margin"]["start_epoch"], conf["margin"]["end_epoch"]] == [0.6, 1.5, 2.25]
+    assert CURRENT.format(4) in scored.only(4, *words)[1]
+    status, _, errors = scored.run("--epochs", 3, "--set", "train.num_epochs=4", check=False)
+    assert status == 1 and "--epochs and --set train.num_epochs say one thing twice" in errors
 
 
 @pytest.mark.parametrize("number", [0, 9])

@@ -58,7 +58,8 @@ def check_model(conf, num_classes=1000):
     end, epochs = conf["margin"]["end_epoch"], conf["train"]["num_epochs"]
     if objective.has_margin and end > epochs:
         raise InputError(f"margin.end_epoch ({end:g}) lies beyond train.num_epochs ({epochs}): the margin would never be "
-                         "reached; set margin.start_epoch and margin.end_epoch for this length of training")
+                         "reached; set margin.start_epoch and margin.end_epoch for this length of training, or leave "
+                         "train.num_epochs alone and give run.sh --epochs, which fits all schedules")
     if getattr(objective.loss, "utterances", None) and conf["augment"]["speeds"]:
         raise InputError(f"loss.name={conf['loss']['name']} compares utterances of one speaker, which augment.speeds would "
                          "turn into several; use copies.speeds, made in stage 2, instead")

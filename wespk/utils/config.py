@@ -253,7 +253,8 @@ def _check_across(conf):
                          "set train.init_head=by_name or train.extra_classes=drop")
     if conf["schedule"]["warmup_epochs"] > conf["train"]["num_epochs"]:
         raise InputError(f"schedule.warmup_epochs ({conf['schedule']['warmup_epochs']:g}) lies beyond train.num_epochs "
-                         f"({conf['train']['num_epochs']}): the learning rate would never be reached")
+                         f"({conf['train']['num_epochs']}): the learning rate would never be reached; "
+                         "shorten it too, or leave train.num_epochs alone and give run.sh --epochs, which fits all schedules")
     if conf["margin"]["end_epoch"] < conf["margin"]["start_epoch"]:
         raise InputError("margin.end_epoch lies before margin.start_epoch")
     if (conf["labels"]["noise"] == "none") != (conf["labels"]["rate"] == 0):
