@@ -9,16 +9,20 @@
 Both check and ready take --beyond BEGINNING: recorded options and inputs whose names begin so do not count unless they
 are asked for, as the stage then did more than is wanted now.
 
-MARK is a JSON file with the options of a stage and fingerprints of its inputs and outputs. A file counts by
-its content, but an ark or checkpoint above 1 MiB by its size and time of change, and a folder by what lies in it, down
-to two levels (names, sizes and times). ``ready`` looks at the options given, at the inputs that are still there, and at whether the stage was
-begun and not finished; its --input are the files that the later stage is about to read, which must be as the stage's
-last run left them. It prints why if not. Where there is no mark at all (files brought along) it is content.
+MARK is a JSON file with the options of a stage and fingerprints of its inputs and outputs. A file counts by its content,
+but an ark or checkpoint above 1 MiB by its size and time of change, or, as long as it has those that the job which wrote
+it noted beside it (job.N.json, see wespk/io/job_marks.py), by the digest noted there: an ark made again with the same
+content is the same. A folder counts by what lies in it, down to two levels (names, sizes and times).
+
+``ready`` looks at the options given, at the inputs that are still there, and at whether the stage was begun and not
+finished; its --input are the files that the later stage is about to read, which must be as the stage's last run left
+them. It prints why if not. Where there is no mark at all (files brought along) it is content.
 """
 
 import hashlib
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -44,6 +48,20 @@ def folder_entries(folder, levels):
             yield f"{name} {stat.st_size} {stat.st_mtime_ns}"
 
 
+def noted_digest(path, stat):
+    """The digest that the job which wrote feats.N.ark left of it in job.N.json; None if it is not that job's file."""
+    number = re.search(r"\.(\d+)\.ark$", str(path))
+    if not number:
+        return None
+    try:
+        job = json.loads(Path(path).with_name(f"job.{number[1]}.json").read_text(encoding="utf-8"))
+        if job["files"][Path(path).name] == [stat.st_size, stat.st_mtime_ns]:
+            return job["digests"][Path(path).name]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
+
+
 def fingerprint(path):
     """A short text that changes when the file or folder does; ``absent`` if there is none."""
     try:
@@ -54,7 +72,8 @@ def fingerprint(path):
         lines = "\n".join(folder_entries(path, 2))
         return "folder " + hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
     if stat.st_size > SMALL_BYTES and str(path).endswith(BINARIES):
-        return f"size {stat.st_size} changed {stat.st_mtime_ns}"
+        known = noted_digest(path, stat)
+        return f"digest {known}" if known else f"size {stat.st_size} changed {stat.st_mtime_ns}"
     content = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(SMALL_BYTES):

@@ -1,10 +1,12 @@
 """A job of stage 2 that is run again: done already, or done anew because something is not as it was."""
 
+import hashlib
 import os
 
 import pytest
 
 from tests.corpora.feature_folders import burst, conf, make_audio, make_data, make_noises
+from tools import stage_mark
 from wespk.corpora import features
 from wespk.corpora.features import compute_job
 from wespk.corpora.merge_features import merge_jobs
@@ -122,3 +124,15 @@ def test_unfinished_files_of_a_killed_job_are_removed_by_its_next_run_and_by_no_
     assert sorted(path.name for path in folder.glob(".*")) == sorted([".notes.2.tmp", *(n.format(3) for n in names)])
     merge_jobs(data, folder, 2)
     assert [path.name for path in folder.glob(".*")] == [".notes.2.tmp"]
+
+
+def test_arks_made_again_are_known_again_by_the_digest_in_the_jobs_mark(data):
+    ark, mark = data / "feats" / "feats.1.ark", data / "feats" / "job.1.json"
+    run(data)
+    first, before = stage_mark.noted_digest(ark, ark.stat()), ark.stat().st_mtime_ns
+    mark.unlink()
+    run(data)
+    assert ark.stat().st_mtime_ns != before and stage_mark.noted_digest(ark, ark.stat()) == first
+    assert first == hashlib.blake2b(ark.read_bytes(), digest_size=16).hexdigest()
+    ark.touch()
+    assert stage_mark.noted_digest(ark, ark.stat()) is None

@@ -1,5 +1,6 @@
 """tools/stage_mark.py: a stage is current only while options, inputs and outputs are what they were."""
 
+import json
 import subprocess
 import sys
 
@@ -78,6 +79,31 @@ def test_big_binaries_count_by_size_and_time(account):
     with open(ark, "r+b") as file:
         file.write(b"x")
     assert account.call("check", *account.facts) == (1, f"input {ark} has changed")
+
+
+def test_a_big_ark_made_again_with_the_same_content_is_the_same_ark(account):
+    ark = account.folder / "feats.7.ark"
+    note = account.folder / "job.7.json"
+
+    def make(content, digest):
+        ark.write_bytes(content * 2**21)
+        stat = ark.stat()
+        note.write_text(json.dumps({"files": {ark.name: [stat.st_size, stat.st_mtime_ns]}, "digests": {ark.name: digest}}))
+
+    make(b"a", "A")
+    account.facts += ["--input", str(ark)]
+    account.complete()
+    before = ark.stat().st_mtime_ns
+    make(b"a", "A")
+    assert ark.stat().st_mtime_ns != before and account.call("check", *account.facts) == (0, "")
+    changed = (1, f"input {ark} has changed")
+    make(b"b", "B")
+    assert account.call("check", *account.facts) == changed
+    make(b"a", "A")
+    ark.write_bytes(b"c" * 2**21)  # by someone who leaves no note
+    assert account.call("check", *account.facts) == changed
+    note.unlink()
+    assert account.call("check", *account.facts) == changed
 
 
 def test_a_big_table_written_again_is_the_same_table(account):

@@ -73,6 +73,10 @@ class _Output:
         tables = ("utt2num_frames", "utt2spk") if self.prefix else ("utt2num_frames",)
         return arks + [self.folder / f"{self.prefix}{table}.{self.job}" for table in tables]
 
+    def digests(self):
+        """{file name: digest of the content} of the arks."""
+        return {writer.ark_path.name: writer.digest() for writer in (self.feats, self.vad) if writer}
+
     def __enter__(self):
         self._stack = ExitStack().__enter__()
         for writer in filter(None, (self.feats, self.vad)):
@@ -214,5 +218,6 @@ def compute_job(data_dir, conf, out_dir, job, num_jobs, musan_dir=None, rirs_dir
     counts = {"utterances": len(plain.frames), "copies": len(copies.frames) if copies else 0,
               "frames": sum(plain.frames.values()), "hours": round(worker.seconds / 3600, 4)}
     files = plain.files() + (copies.files() if copies else [])
-    write_mark(out_dir / f"job.{job}.json", asked, files, counts=counts)
+    digests = {**plain.digests(), **(copies.digests() if copies else {})}  # by which tools/stage_mark.py knows an ark again
+    write_mark(out_dir / f"job.{job}.json", asked, files, counts=counts, digests=digests)
     return counts

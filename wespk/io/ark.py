@@ -4,6 +4,7 @@ Own code reads and writes every binary form. kaldiio serves only text arks and i
 is met. Random chunks for training are read by ``wespk.io.frames``.
 """
 
+import hashlib
 import io
 import os
 from contextlib import ExitStack
@@ -38,6 +39,7 @@ class ArkWriter:
         self._places = {}
         self._stack = ExitStack()
         self._position = 0
+        self._content = hashlib.blake2b(digest_size=16)
 
     def __enter__(self):
         self._scp = self._stack.enter_context(open_atomic(self.scp_path))  # renamed after the ark
@@ -77,10 +79,15 @@ class ArkWriter:
             raise InputError(f"'{key}' holds NaN or infinite values; look at its audio ({self.ark_path})")
         mark = key.encode() + b" "
         body = MARK + self._body(array)
-        self._file.write(mark)
-        self._file.write(body)
+        for part in (mark, body):
+            self._file.write(part)
+            self._content.update(part)
         self._places[key] = f"{self.ark_path}:{self._position + len(mark)}"
         self._position += len(mark) + len(body)
+
+    def digest(self):
+        """Hex digest of what the ark holds so far: equal arks have equal ones."""
+        return self._content.hexdigest()
 
     def _body(self, array):
         if array.ndim == 2 and self.method:
