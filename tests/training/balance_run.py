@@ -1,4 +1,4 @@
-"""Run under torchrun by test_balance.py, in folder argv[1]: what two processes make of balanced losses.
+"""Run under torchrun by test_balance_module.py, in folder argv[1]: what two processes make of balanced losses.
 
 A step of two micro-batches, of which the processes have ``PARTS`` utterances, goes back as the trainer does it.
 """
@@ -7,6 +7,7 @@ import contextlib
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -17,8 +18,29 @@ from wespk.training.sharded_head import _Gather
 from wespk.utils import dist
 
 PARTS = ((3, 2), (1, 4))  # utterances of the two processes in each micro-batch
-CASES = {"sum": ("sum", 2), "min_norm": ("min_norm", 2), "three": ("min_norm", 3), "pcgrad": ("pcgrad", 2),
-         "pcgrad three": ("pcgrad", 3), "uncertainty": ("uncertainty", 2)}
+ALL = ("aam", "contrast", "size")
+CASES = {"sum": ("sum", ALL[:2]), "min_norm": ("min_norm", ALL[:2]), "three": ("min_norm", ALL),
+         "pcgrad": ("pcgrad", ALL[1:]), "pcgrad three": ("pcgrad", ALL), "uncertainty": ("uncertainty", ALL[:2])}
+
+
+def gradients(seed, n, shape=(3, 2, 4), spread=0.0):
+    """n random gradients with something in common, of lengths that differ by up to 10**spread."""
+    draw = np.random.default_rng(seed)
+    g = draw.normal(size=(n, *shape)) + draw.normal(size=shape) * draw.choice([-1, 0, 1])
+    return torch.from_numpy(g * 10 ** draw.uniform(-spread / 2, spread / 2, (n,) + (1,) * len(shape)))
+
+
+def project_in_words(g, orders):
+    """PCGrad on the gradients themselves, as in the paper's algorithm 1."""
+    mixed = []
+    for i, order in enumerate(orders):
+        mine = g[i].clone()
+        for j in order:
+            product = (mine * g[j]).sum()
+            if j != i and product < 0:
+                mine -= product / g[j].square().sum() * g[j]
+        mixed.append(mine)
+    return sum(mixed)
 
 
 def contrast(z, everyone, first):
@@ -31,12 +53,13 @@ def contrast(z, everyone, first):
 class Objective(nn.Module):
     """A network, a classification loss, a contrastive one over all processes' embeddings and a penalty on their size."""
 
-    def __init__(self, method, count):
+    def __init__(self, method, names):
         super().__init__()
         self.network = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 6))
-        self.loss = build_loss({"name": "aam_softmax", "scale": 5.0}, 6, 4)
+        head = build_loss({"name": "aam_softmax", "scale": 5.0}, 6, 4)
+        self.loss = head if "aam" in names else None  # DDP waits for parameters that are not used
         self.squeeze = nn.Linear(6, 3)
-        self.balance = Balance(method, ("aam", "contrast", "size")[:count], seed=5)
+        self.balance = Balance(method, names, seed=5)
         self.balance.set_step(3)
 
     def forward(self, x, labels):
@@ -44,8 +67,9 @@ class Objective(nn.Module):
         sizes = dist.from_all(len(z))
         everyone = _Gather.apply(z, sizes) if dist.world_size() > 1 else z
         first = sum(sizes[: dist.rank()])
-        losses = {"aam": self.loss(z, labels), "contrast": contrast(self.squeeze(z), self.squeeze(everyone), first),
-                  "size": z.square().sum(1).mean() + 3 * z[:, 0].mean()}
+        losses = {"aam": self.loss(z, labels)} if self.loss else {}
+        losses |= {"contrast": contrast(self.squeeze(z), self.squeeze(everyone), first),
+                   "size": z.square().sum(1).mean() + 3 * z[:, 0].mean()}
         return {"loss": self.balance({n: losses[n] for n in self.balance.names}, z), **self.balance.stats}
 
 

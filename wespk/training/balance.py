@@ -151,6 +151,8 @@ class Balance(nn.Module):
     gradients back as their sum over processes. Weights are those of the (micro-)batch over all processes, the same on
     each. With accumulation every micro-batch has its own.
 
+    Checkpoints hold an objective's ``model`` and ``loss``: the balance, which may have learnt weights, belongs into ``loss``.
+
     Without gradients (``torch.no_grad``) there is nothing to weigh: min_norm then gives the mean, pcgrad the sum.
 
     A NaN or infinity in a loss or gradient makes the result NaN. ``stats`` holds detached 0-dim tensors for the log:
