@@ -12,15 +12,16 @@ def _groups(module, weight_decay, decay_all):
     apart = [{"params": never, "weight_decay": 0.0}] if never else []
     if decay_all:
         return [{"params": rest, "weight_decay": weight_decay}, *apart]
-    matrices = [p for p in rest if p.ndim > 1]
-    vectors = [p for p in rest if p.ndim <= 1]
+    matrices = [p for p in rest if p.ndim > 1 and p.numel() > 1]  # SphereFace2's bias is (1, 1)
+    vectors = [p for p in rest if p.ndim <= 1 or p.numel() == 1]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}, *apart]
 
 
 def build_optimizer(module, conf):
     """SGD or AdamW over ``module``'s parameters from the section ``optimizer``.
 
-    With ``decay_all`` false, parameters of one dimension or none (biases, norm scales, PReLU slopes) are not decayed.
+    With ``decay_all`` false, single numbers and parameters of one dimension (biases, norm scales, PReLU slopes) are not
+    decayed.
     """
     groups = _groups(module, conf["weight_decay"], conf["decay_all"])
     if conf["name"] == "sgd":
