@@ -41,7 +41,8 @@ ROUNDING = 1e-6  # by so much g may exceed 1 for a cosine of 1, from ratios that
 class LogOdds:
     """The numbers that turn a cosine c into log-odds z = scale * g(c) + bias, g(c) = 2 ((c + 1) / 2)^t - 1.
 
-    lam: weight of targets in training, in (0, 1); num_classes: K, the number of training speakers.
+    lam: weight of targets in training, in (0, 1); num_classes: K, the number of classes in training (speed copies count as
+    speakers of their own).
     """
 
     scale: float

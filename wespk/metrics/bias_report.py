@@ -25,7 +25,7 @@ def _before(system):
     c0 = read["points"][0]["cosine"]
     lines = [
         (f"z = r g(c) + b with r = {read['scale']:g}, t = {read['t']:g} and the trained b = {read['bias']:.4f} was trained "
-         f"as the log-odds of a target, lam = {read['lam']:g}, among K = {read['num_classes']} speakers, which is a prior "
+         f"as the log-odds of a target, lam = {read['lam']:g}, among K = {read['num_classes']} classes, which is a prior "
          f"of {read['training_prior']:.3g}. c is the cosine of the embeddings as they are, no mean subtracted."),
         (f"z > 0, accept at that prior, {_at(c0, 'means c > {}', 'holds for no cosine')}. {system['name']} is z less the "
          "prior's log-odds: a natural-log likelihood ratio, if z were right."),
