@@ -90,7 +90,8 @@ def test_identical_systems_differ_by_nothing_with_p_one():
     one = seeds_of(scores, labels, draw)
     found = compare_scores({"a": one, "same": list(one)}, labels, speakers, "a", num_resamples=50)
     for name in NAMES:
-        assert found["same"][name]["versus"] == {"difference": 0, "interval": [0, 0], "p": 1, "p_holm": 1}
+        assert found["same"][name]["versus"] == {
+            "reference": "a", "difference": 0, "interval": [0, 0], "p": 1, "p_holm": 1}  # fmt: skip
 
 
 def test_a_known_shift_is_found_and_another_training_is_not():
@@ -148,9 +149,31 @@ def test_fine_tuned_systems_are_judged_seed_by_seed():
     assert versus["difference"] == pytest.approx(-0.011) and versus["p"] < 0.01 and versus["interval"][1] < 0
 
 
+def test_fine_tuned_systems_are_compared_with_the_fine_tuned_baseline_and_with_themselves_before():
+    draw = np.random.default_rng(9)
+    values = {name: draw.normal(0.2, 0.02, (3, 1)) for name in ("a", "a-lm", "b", "b-lm")}
+    tuned = {"a-lm": "a", "b-lm": "b"}
+    found = {name: entry["eer"] for name, entry in compare_values(values, "a", ["eer"], 1e-3, tuned=tuned).items()}
+    references = {family: {name: entry[family] and entry[family]["reference"] for name, entry in found.items()}
+                  for family in ("versus", "fine_tuning")}  # fmt: skip
+    assert references["versus"] == {"a": None, "a-lm": None, "b": "a", "b-lm": "a-lm"}
+    assert references["fine_tuning"] == {"a": None, "a-lm": "a", "b": None, "b-lm": "b"}
+    for family, reference in (("versus", "a-lm"), ("fine_tuning", "b")):
+        gain = np.mean(values["b-lm"] - values[reference])
+        assert found["b-lm"][family]["difference"] == pytest.approx(gain)
+        tests = [entry[family] for entry in found.values() if entry[family]]
+        assert [test["p_holm"] for test in tests] == pytest.approx(holm([test["p"] for test in tests]))
+    values.pop("a-lm")
+    assert compare_values(values, "a", ["eer"], 1e-3, tuned=tuned)["b-lm"]["eer"]["versus"]["reference"] == "a"
+    values["a-lm"] = values.pop("a")
+    versus = compare_values(values, "a-lm", ["eer"], 1e-3, tuned=tuned)["b"]["eer"]["versus"]
+    assert versus["reference"] == "a-lm"
+
+
 def test_one_seed_and_no_draws_of_speakers_tell_neither_interval_nor_p():
     found = compare_values({"a": np.array([[0.1]]), "b": np.array([[0.2]])}, "a", ["eer"], 1e-3)
-    assert found["b"]["eer"] == {"values": [0.2], "mean": 0.2, "sd": None, "interval": None, "versus": None}
+    assert found["b"]["eer"] == {"values": [0.2], "mean": 0.2, "sd": None, "interval": None, "versus": None,
+                               "fine_tuning": None}  # fmt: skip
 
 
 def test_without_the_baseline_there_are_figures_and_no_tests():

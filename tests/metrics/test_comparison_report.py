@@ -6,10 +6,10 @@ from wespk.metrics.comparison_report import COLUMNS, charts, level_kinds, markdo
 
 
 def entry(mean, difference=None, p_holm=1.0):
-    versus = difference and {"difference": difference, "interval": [difference - 0.01, difference + 0.01],
+    versus = difference and {"reference": "a", "difference": difference, "interval": [difference - 0.01, difference + 0.01],
                              "p": p_holm / 2, "p_holm": p_holm}  # fmt: skip
     return {"values": [mean - 0.01, mean + 0.01], "mean": mean, "sd": 0.0141, "interval": [mean / 2, 2 * mean],
-            "versus": versus}  # fmt: skip
+            "versus": versus, "fine_tuning": None}  # fmt: skip
 
 
 def level(name, **means):
@@ -36,12 +36,25 @@ def test_bold_is_what_the_corrected_test_supports_and_nothing_else():
     assert text.count("| A ") == 1  # the baseline has no difference
 
 
+def test_what_fine_tuning_did_is_a_table_of_its_own_with_the_reference_in_each_row():
+    only = level(None, a=(0.10,), tuned=(0.05, -0.05, 0.04))
+    measures = only["systems"][1]["measures"]["eer"]
+    measures["versus"]["reference"] = "a-lm"
+    assert "What fine-tuning did" not in markdown(comparison(only))
+    measures["fine_tuning"] = entry(0.05, -0.02, 0.3)["versus"]
+    text = markdown(comparison(only))
+    assert text.index("| minus a-lm") < text.index("What fine-tuning did:") < text.index("| minus a ")
+    found = dict(zip(COLUMNS, tsv(comparison(only)).splitlines()[2].split("\t")))
+    assert (found["reference"], found["difference"], found["p_holm"]) == ("a-lm", "-0.05", "0.04")
+    assert (found["tuned_from"], found["tuned_difference"], found["tuned_p_holm"]) == ("a", "-0.02", "0.3")
+
+
 def test_levels_are_columns_and_a_gap_is_a_dash():
     text = markdown(comparison(level("0", a=(0.1,), b=(0.2, 0.1, 0.5)), level("uniform 10", b=(0.3,)), axis="rate"))
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
     assert rows[0] == ["system", "0", "uniform 10"]
     assert rows[2][0] == "A" and rows[2][2] == "-" and rows[3][2].startswith("30.000")
-    assert rows[4][:2] == ["system", "rate"] and rows[6][:2] == ["B", "0"] and len(rows) == 7
+    assert rows[4][:3] == ["system", "reference", "rate"] and rows[6][:3] == ["B", "minus a", "0"] and len(rows) == 7
 
 
 def test_what_the_figures_do_not_say_is_said():

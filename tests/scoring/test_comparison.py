@@ -85,10 +85,12 @@ def test_every_list_and_kind_is_a_table_of_all_systems(folder):
     direct = compare_scores({"a": scores[:2], "b-lm": scores[4:]}, LABELS, speakers, "a", **FEW)["b-lm"]["eer"]
     assert entry["interval"] == pytest.approx(direct["interval"])
     assert entry["versus"]["interval"] == pytest.approx(direct["versus"]["interval"])
+    assert (entry["versus"]["reference"], entry["fine_tuning"]["reference"]) == ("a", "b")
 
 
 def test_a_system_lacking_a_seed_is_left_out_and_said_to_be(folder):
     found = folder.compare(without=["b/seed2"])
+    assert found["tables"][0]["levels"][0]["systems"][1]["measures"]["eer"]["fine_tuning"] is None
     assert systems_of(found["tables"][0]) == ["a", "b-lm"]
     assert found["missing"] == ["b/seed2: not whole, so 'b' is left out"]
     (folder.root / "a/seed1").rename(folder.root / "gone")

@@ -16,8 +16,12 @@ Seeds are paired: a difference is taken seed by seed. That holds whether or not 
 (the initial weights of the same network, the order of the data), and it is what tells a fine-tuned system, which starts
 from the baseline's network of the same seed. If seeds have nothing in common it costs degrees of freedom, no validity.
 
-p values are corrected within a table (a list, a kind of score, a measure and a level) by Holm's method (Scandinavian
-Journal of Statistics 6, 1979): the chance of any false difference among its systems is then kept at the level.
+A system is compared with the baseline, and one that was fine-tuned with the fine-tuned baseline where there is that:
+the losses are then told apart at the same length of training. What fine-tuning did to a system, the difference from
+itself before, is a second question and a second family of tests.
+
+p values are corrected within a table (a list, a kind of score, a measure and a level) and family by Holm's method
+(Scandinavian Journal of Statistics 6, 1979): the chance of any false difference in it is then kept at the level.
 """
 
 import numpy as np
@@ -27,6 +31,7 @@ from wespk.metrics.det import check_prior
 from wespk.utils.errors import InputError
 from wespk.utils.seed import generator
 
+FAMILIES = ("versus", "fine_tuning")  # the two kinds of differences
 BLOCK = 2_000_000  # weights held at a time
 
 
@@ -80,12 +85,12 @@ def _measure_block(measures, block):
     return np.stack([measure_many(measure, *stacked) for measure in measures])
 
 
-def compare_scores(systems, labels, speakers, baseline, p_targets=(0.01, 0.05), num_resamples=1000, seed=42):
+def compare_scores(systems, labels, speakers, baseline, p_targets=(0.01, 0.05), num_resamples=1000, seed=42, tuned=None):
     """Compare systems scored on one trial list.
 
     systems: name -> list over seeds of scores (n,), the same number of seeds for each; labels (n,), 1 = target;
-    speakers: (enroll (n,), test (n,)) integers; baseline: a name, or one that is not there: no tests. Returns what
-    ``compare_values`` does.
+    speakers: (enroll (n,), test (n,)) integers; baseline: a name, or one that is not there: no tests against it; tuned:
+    as for ``compare_values``, whose result is returned.
     """
     for p_target in p_targets:
         check_prior(p_target)
@@ -98,17 +103,19 @@ def compare_scores(systems, labels, speakers, baseline, p_targets=(0.01, 0.05), 
     ends = np.cumsum([0, *map(len, systems.values())])
     parts = {name: (values[a:b], resampled[a:b]) for name, a, b in zip(systems, ends, ends[1:])}
     return compare_values({name: part[0] for name, part in parts.items()}, baseline, measure_names(p_targets),
-                          1 / min(counts), {name: part[1] for name, part in parts.items()}, num_resamples, seed)  # fmt: skip
+                          1 / min(counts), {name: part[1] for name, part in parts.items()}, num_resamples, seed, tuned)  # fmt: skip
 
 
-def compare_values(values, baseline, names, resolution, resampled=None, num_resamples=1000, seed=42):
+def compare_values(values, baseline, names, resolution, resampled=None, num_resamples=1000, seed=42, tuned=None):
     """Compare systems by their figures.
 
     values: name -> (seeds, M) float64 in [0, 1], the measures ``names`` of each seed; resolution: their smallest step;
-    resampled: name -> (seeds, num_resamples, M), the same on draws of speakers; None: only seeds vary. Returns name ->
-    {measure: {"values" (of each seed), "mean", "sd" (n - 1 in the denominator; None for one seed), "interval" ([low,
-    high] or None), "versus"}}; "versus" is {"difference", "interval", "p", "p_holm"} against the baseline and None for
-    the baseline itself, without a baseline, and where there is nothing to test with (one seed, speakers not drawn).
+    resampled: name -> (seeds, num_resamples, M), the same on draws of speakers; None: only seeds vary; tuned: name of a
+    fine-tuned system -> that of the system that it began as. Returns name -> {measure: {"values" (of each seed), "mean",
+    "sd" (n - 1 in the denominator; None for one seed), "interval" ([low, high] or None), "versus", "fine_tuning"}}.
+    "versus" is {"reference", "difference", "interval", "p", "p_holm"} against the baseline, or the fine-tuned baseline,
+    and "fine_tuning" the same against what a fine-tuned system began as; they are None where the reference is the system
+    itself or not there, and where there is nothing to test with (one seed, speakers not drawn).
     Raises ``InputError`` when systems differ in their number of seeds.
     """
     sizes = {name: len(found) for name, found in values.items()}
@@ -121,17 +128,30 @@ def compare_values(values, baseline, names, resolution, resampled=None, num_resa
     else:
         testable = True
     noise = _seed_noise(num_seeds, num_resamples, seed)
+    references = _references(values, baseline, tuned or {}) if testable else {}
     table = {}
     for name, found in values.items():
         table[name] = {}
         for i, measure in enumerate(names):
             entry = _of_one(found[:, i], resampled[name][:, :, i], noise, resolution)
-            if testable and baseline in values and name != baseline:
-                entry["versus"] = _against(found[:, i] - values[baseline][:, i],
-                                           resampled[name][:, :, i] - resampled[baseline][:, :, i], noise)  # fmt: skip
+            for family, reference in references.get(name, {}).items():
+                difference = _against(found[:, i] - values[reference][:, i],
+                                      resampled[name][:, :, i] - resampled[reference][:, :, i], noise)  # fmt: skip
+                entry[family] = {"reference": reference, **difference}
             table[name][measure] = entry
     _correct(table, names)
     return table
+
+
+def _references(names, baseline, tuned):
+    """name -> {family: what it is compared with}, only where that is there and another system."""
+    tuned_baseline = next((name for name, start in tuned.items() if start == baseline), None)
+    references = {}
+    for name in names:
+        fair = tuned_baseline if name in tuned and tuned_baseline in names else baseline
+        found = {"versus": fair, "fine_tuning": tuned.get(name)}
+        references[name] = {family: other for family, other in found.items() if other in names and other != name}
+    return references
 
 
 def _seed_noise(num_seeds, num_resamples, seed):
@@ -152,11 +172,12 @@ def _of_one(values, resampled, noise, resolution):
     drawn = unlink(np.clip(on_scale, -500, 500), offset)  # two seeds make for a wild t; exp must not overflow
     ends = interval(mean, np.clip(drawn, 0, 1), resolution)
     sd = _sd(values) if len(values) > 1 else None
-    return {"values": values.tolist(), "mean": mean, "sd": sd, "interval": ends and list(ends), "versus": None}
+    return {"values": values.tolist(), "mean": mean, "sd": sd, "interval": ends and list(ends),
+            **dict.fromkeys(FAMILIES)}  # fmt: skip
 
 
 def _against(differences, resampled, noise):
-    """differences (seeds,), resampled (seeds, B) of one system minus the baseline."""
+    """differences (seeds,), resampled (seeds, B) of one system minus its reference."""
     drawn = resampled.mean(axis=0) + noise * _sd(differences)
     low, high, p = paired_test(np.zeros_like(drawn), drawn)
     return {"difference": float(differences.mean()), "interval": [low, high], "p": p}
@@ -164,9 +185,10 @@ def _against(differences, resampled, noise):
 
 def _correct(table, names):
     for measure in names:
-        tested = [entry[measure]["versus"] for entry in table.values() if entry[measure]["versus"]]
-        for versus, corrected in zip(tested, holm([versus["p"] for versus in tested])):
-            versus["p_holm"] = corrected
+        for family in FAMILIES:
+            tested = [entry[measure][family] for entry in table.values() if entry[measure][family]]
+            for versus, corrected in zip(tested, holm([versus["p"] for versus in tested])):
+                versus["p_holm"] = corrected
 
 
 def holm(p_values):

@@ -6,8 +6,10 @@ from wespk.metrics.plots import levels_png
 from wespk.metrics.report import FEW_SPEAKERS, markdown_table, show, title_of
 
 SIGNIFICANT = 0.05
-COLUMNS = ("list", "scores", "level", "system", "label", "measure", "mean", "sd", "low", "high", "difference",
-           "difference_low", "difference_high", "p", "p_holm", "seed_values")  # fmt: skip
+OF_DIFFERENCE = ("difference", "difference_low", "difference_high", "p", "p_holm")
+COLUMNS = ("list", "scores", "level", "system", "label", "measure", "mean", "sd", "low", "high", "reference",
+           *OF_DIFFERENCE, "tuned_from", *(f"tuned_{name}" for name in OF_DIFFERENCE), "seed_values")  # fmt: skip
+HEADINGS = {"versus": "Differences from the baseline", "fine_tuning": "What fine-tuning did"}
 
 
 # --- Markdown ---------------------------------------------------------------------------------------------------------
@@ -24,10 +26,10 @@ def markdown(comparison):
                 parts += [markdown_table(*_by_level(table, measure)), "\n"]
         else:
             parts += [markdown_table(*_by_measure(table)), "\n"]
-        rows = difference_rows(table, comparison["axis"])
-        if rows:
-            header = _difference_header(comparison, table)
-            parts += [f"Minus {comparison['baseline']}:\n\n", markdown_table(header, rows), "\n"]
+        for family, heading in HEADINGS.items():
+            rows = difference_rows(table, comparison["axis"], family)
+            if rows:
+                parts += [f"{heading}:\n\n", markdown_table(_difference_header(comparison, table), rows), "\n"]
     parts += [f"- {line}\n" for line in notes(comparison)]
     return "".join(parts)
 
@@ -72,24 +74,26 @@ def _cell(measure, entry):
 
 
 def is_better(entry):
-    """Whether a measure is better than the baseline's beyond doubt: lower, with a corrected p below 0.05."""
+    """Whether a measure is better than its reference's beyond doubt: lower, with a corrected p below 0.05."""
     versus = entry["versus"]
     return bool(versus) and versus["p_holm"] < SIGNIFICANT and versus["difference"] < 0
 
 
 def _difference_header(comparison, table):
-    return ["system", *([comparison["axis"]] if comparison["axis"] else []), *map(title_of, table["measures"])]
+    axis = [comparison["axis"]] if comparison["axis"] else []
+    return ["system", "reference", *axis, *map(title_of, table["measures"])]
 
 
-def difference_rows(table, axis):
-    """One row for each system and level that was tested against the baseline."""
+def difference_rows(table, axis, family="versus"):
+    """One row for each system and level that a family of tests ("versus", "fine_tuning") has."""
     rows = []
     for level in table["levels"]:
         for system in level["systems"]:
-            entries = [(name, system["measures"][name]["versus"]) for name in table["measures"]]
+            entries = [(name, system["measures"][name][family]) for name in table["measures"]]
             if all(versus for _, versus in entries):
                 where = [level["label"]] if axis else []
-                rows.append([system["label"], *where, *(_difference(*entry) for entry in entries)])
+                reference = f"minus {entries[0][1]['reference']}"
+                rows.append([system["label"], reference, *where, *(_difference(*entry) for entry in entries)])
     return rows
 
 
@@ -124,14 +128,22 @@ def notes(comparison):
         )
     else:
         lines.append("No intervals and no tests: there is one seed.")
-    if any(entry["versus"] for _, _, _, entry in _entries(comparison)):
-        family = "list, kind of score, measure and level" if comparison["axis"] else "list, kind of score and measure"
-        lines.append(
-            "Differences are paired by trial and by seed. p: two-sided; in parentheses corrected by Holm's method for the "
-            f"systems compared with the baseline ({family} by itself). Bold: corrected p below {SIGNIFICANT}; among the "
-            "means only those below the baseline's. What is not bold is not shown to differ."
-        )
+    if any(entry["versus"] or entry["fine_tuning"] for _, _, _, entry in _entries(comparison)):
+        lines += _notes_on_tests(comparison)
     lines.append("EER in %, standard deviations and differences of it in points; minDCF normalised, both costs 1.")
+    return lines
+
+
+def _notes_on_tests(comparison):
+    family = "list, kind of score, measure and level" if comparison["axis"] else "list, kind of score and measure"
+    text = "Differences are paired by trial and by seed. p: two-sided; in parentheses corrected by Holm's method for the "
+    text += f"rows of its table ({family} by itself). Bold: corrected p below {SIGNIFICANT}; among the means those that are "
+    lines = [text + "below their reference's in the first of these tables. What is not bold is not shown to differ."]
+    if any(entry["fine_tuning"] for _, _, _, entry in _entries(comparison)):
+        lines.append(
+            "The reference of a fine-tuned system is the fine-tuned baseline where that is there. What fine-tuning did is "
+            "the same system after it minus before it, a family of tests of its own."
+        )
     return lines
 
 
@@ -148,14 +160,21 @@ def tsv(comparison):
     """The contents of comparison.tsv: one line for each list, kind, level, system and measure; rates are fractions."""
     lines = ["\t".join(COLUMNS)]
     for table, level, (system, measure), entry in _entries(comparison):
-        versus = entry["versus"] or {}
-        numbers = [entry["mean"], entry["sd"], *_pair(entry["interval"]), versus.get("difference"),
-                   *_pair(versus.get("interval")), versus.get("p"), versus.get("p_holm")]  # fmt: skip
         cells = [table["trials"], table["scores"], level["level"] or "", system["system"], system["label"], measure]
-        cells += ["" if number is None else f"{number:.6g}" for number in numbers]
+        cells += _numbers([entry["mean"], entry["sd"], *_pair(entry["interval"])])
+        cells += [*_of_difference(entry["versus"] or {}), *_of_difference(entry["fine_tuning"] or {})]
         cells.append(",".join(f"{value:.6g}" for value in entry["values"]))
         lines.append("\t".join(cells))
     return "\n".join(lines) + "\n"
+
+
+def _of_difference(versus):
+    numbers = [versus.get("difference"), *_pair(versus.get("interval")), versus.get("p"), versus.get("p_holm")]
+    return [versus.get("reference", ""), *_numbers(numbers)]
+
+
+def _numbers(numbers):
+    return ["" if number is None else f"{number:.6g}" for number in numbers]
 
 
 def _pair(interval):

@@ -39,7 +39,7 @@ def compare_experiments(grid, root, data, without=(), p_targets=(0.01, 0.05), nu
     if not tables:
         raise InputError(f"{root}: no system of '{grid.name}' has all of its seeds trained and judged; {_first(missing)}")
     judged = "scores" if grid.judged_by_scores else f"mean of the last {grid.validations} validations"
-    return {"format": 1, "grid": grid.name, "title": grid.title, "baseline": grid.baseline, "seeds": list(grid.seeds),
+    return {"format": 2, "grid": grid.name, "title": grid.title, "baseline": grid.baseline, "seeds": list(grid.seeds),
             "axis": grid.axis, "judged": judged, "bootstrap": {"resamples": num_resamples, "seed": seed, "level": 0.95},
             "missing": list(missing), "tables": tables}  # fmt: skip
 
@@ -125,7 +125,7 @@ def _score_table(grid, path, kind, folders, speaker_of, settings):
                 systems[row.name], labels = [scores for scores, _ in joined], joined[0][1]
         if systems:
             try:
-                found = compare_scores(systems, labels, speakers, grid.baseline, **settings)
+                found = compare_scores(systems, labels, speakers, grid.baseline, tuned=grid.tuned, **settings)
             except InputError as error:
                 raise InputError(f"{path}: {error}") from None
             levels.append(_level(grid, level, found))
@@ -154,7 +154,8 @@ def _dev_table(grid, root, trials_file, cells, settings):
                 files = [root / grid.folder(row, level, seed) / "metrics.jsonl" for seed in grid.seeds]
                 values[row.name] = np.array([dev_measures(path, grid.validations) for path in files])
         if values:
-            found = compare_values(values, grid.baseline, list(DEV_MEASURES.values()), 1 / min(counts), **settings)
+            found = compare_values(values, grid.baseline, list(DEV_MEASURES.values()), 1 / min(counts), tuned=grid.tuned,
+                                   **settings)  # fmt: skip
             levels.append(_level(grid, level, found))
     return {
         "trials": "dev", "scores": "held-out training speakers", "num_targets": counts[0],

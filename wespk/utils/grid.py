@@ -4,7 +4,7 @@
     config: conf/minivox.yaml           # relative to the recipe
     set: "train.num_epochs=8"           # of every run (may be left out)
     seeds: [1, 2, 3]
-    baseline: aam                       # what the others are compared with
+    baseline: aam                       # what the others are compared with (fine-tuned ones: with aam-lm, if it is there)
     stop_stage: 7                       # 3: judged by the held-out training speakers; 5: by the trial lists, cosine scores
                                         # alone; 7: by the trial lists, and a report of each experiment; 8: the same, both
                                         # before and after large-margin fine-tuning, as two rows NAME and NAME-lm
@@ -89,6 +89,11 @@ class Grid:
     def judged_by_scores(self):
         """True: by score files of trial lists; False: by the error rates of held-out training speakers."""
         return self.runs[0].stop_stage > 3
+
+    @property
+    def tuned(self):
+        """Name of a fine-tuned row -> name of the row that it began as."""
+        return {row.name: row.system for row in self.rows if row.fine_tuned}
 
     def folder(self, row, level, seed):
         """Where the experiment of a row lies, relative to the grid's folder."""
