@@ -54,7 +54,7 @@ def as_training_sees_them(model, data, conf, frames, kind):
     """Embeddings (N, D) by training's input, with chunks as long as each utterance."""
     rows = []
     for item, num in enumerate(frames):
-        conf = {**conf, "data": {"input": kind, "chunk_frames": num, "min_frames": 10}}
+        conf = {**conf, "data": {"input": kind, "chunk_frames": num, "min_frames": 10, "speed_copies": True}}
         source = build_source(conf, data)
         inputs, labels = source.fetch(3, np.array([item]))
         assert source.speakers[labels[0]] == f"s{item}"

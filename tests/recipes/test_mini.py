@@ -134,9 +134,10 @@ def test_stage_8_fine_tunes_the_average_and_prints_its_results(whole):
         (["--config", "conf/mini.yaml"], f"there is {RUN.parent}/conf/mini.yaml"),
         (["--set", "modle.x=1"], "did you mean 'model'?"),
         (["--stge", "3"], "unknown option --stge (did you mean --stage?)"),
-        (["--voxceleb1", "", "--musan", "", "--rirs", ""], "needs --voxceleb1 or --voxceleb2"),
+        (["--voxceleb1", ""], "needs --voxceleb1 or --voxceleb2"),
+        (["--musan", ""], "asks for them by copies.kinds=['noise']: give --musan DIR"),
         (["--voxceleb1", "/no/such/root"], "--voxceleb1: no such folder: /no/such/root"),
-        (["--stage", "2"], "train/wav.scp, which stage 1 makes: run --stage 1 first"),
+        (["--stage", "2"], "data/musan, which stage 1 makes: run --stage 1 with --musan DIR"),
         (["--stage", "5"], "train the experiment first (stage 3)"),
     ],
 )

@@ -110,7 +110,7 @@ def main(folder):
         mine = [(x[r], labels[r]) for (x, labels), r in zip(batches(), rows)]
         done[case] = step(DistributedDataParallel(objective), objective, mine)
     torch.save(done, folder / f"rank{dist.rank()}.pt")
-    dist.shutdown()
+    dist.leave()
 
 
 if __name__ == "__main__":

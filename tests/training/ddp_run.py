@@ -49,4 +49,4 @@ try:
 except InputError as error:
     dist.abandon(error)
     raise
-dist.shutdown()
+dist.leave()

@@ -89,7 +89,7 @@ def main(folder):
         dist.barrier()
         train(folder / name / "cut", sets)
         train(folder / name / "other", sets)
-    dist.shutdown()
+    dist.leave()
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def test_a_run_on_other_data_is_refused_before_anything_is_written(data):
     assert before == {path: path.read_bytes() for path in (data / "exp").rglob("*") if path.is_file()}
     train(conf, data / "exp", data / "train", None, "cpu")
     starts = [line for line in (data / "exp" / "train.log").read_text().splitlines() if "===== started as: " in line]
-    assert len(starts) == 2 and all("pytest" in line and "; revision " in line for line in starts)
+    assert len(starts) == 2 and all("python" in line and "; revision " in line for line in starts)
 
 
 def test_wrong_labels_are_made_by_command_and_counted(data):

@@ -117,7 +117,7 @@ def _process(rank, processes, port, folder, conf, classes, batch, dim, device, t
     embeddings = embeddings[mine].to(where).requires_grad_()
     figures = _measure(ShardedHead(head).to(where), embeddings, labels[mine].to(where), rounds)
     Path(folder, str(rank)).write_text(" ".join(str(x) for x in (*figures, len(embeddings))))
-    dist.shutdown()
+    dist.leave()
 
 
 def _measure_split(processes, *problem):

@@ -28,9 +28,10 @@ def train(exp: str, train_data: str, config: str = "", overlay: str = "", set: s
     conf = configuration.load(config, overlay, set)
 
     from wespk.training.run import train as run
+    from wespk.utils import dist
 
-    if not run(conf, exp, train_data, dev_data or None, device, musan or None, rirs or None):
-        raise SystemExit(REQUEUE_STATUS)
+    done = run(conf, exp, train_data, dev_data or None, device, musan or None, rirs or None)
+    dist.leave(0 if done else REQUEUE_STATUS)
 
 
 if __name__ == "__main__":

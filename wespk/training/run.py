@@ -70,7 +70,8 @@ def train(conf, exp, train_data, dev_data, device="auto", musan=None, rirs=None)
     """Train the experiment ``conf`` in folder ``exp`` on the data folder ``train_data``.
 
     dev_data: folder with held-out speakers, or None for no validation; musan, rirs: folders of stage 1 for
-    ``data.input: waves``. Resumes by itself. Returns True when the last epoch is done, False when a signal stopped it.
+    ``data.input: waves``. Resumes by itself. Returns True when the last epoch is done, False when a signal stopped it;
+    with several processes ``dist.leave`` is to be called then.
     """
     device = pick_device(device)
     _, world, local = dist.init(device.type)
@@ -78,12 +79,10 @@ def train(conf, exp, train_data, dev_data, device="auto", musan=None, rirs=None)
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     try:
-        done = _train(conf, exp, train_data, dev_data, device, musan, rirs, world)
+        return _train(conf, exp, train_data, dev_data, device, musan, rirs, world)
     except BaseException as error:
         dist.abandon(error)
         raise
-    dist.shutdown()
-    return done
 
 
 def _train(conf, exp, train_data, dev_data, device, musan, rirs, world):

@@ -1,5 +1,6 @@
 """Distributed training, reduced to what the trainer asks; every function also works in a single process."""
 
+import logging
 import os
 import sys
 
@@ -24,11 +25,21 @@ def init(device_type):
     return rank(), world_size(), local
 
 
-def shutdown():
-    """Leave the process group, if there is one, all together. For a good end only: see ``abandon``."""
-    if dist.is_initialized():
-        dist.barrier(group=_control)
-        dist.destroy_process_group()
+def leave(status=0):
+    """A process's last call: end with ``status``. Returns if that is 0 and there is no other process.
+
+    Several processes wait for each other and then end at once. Taking the group apart in good order, and the
+    destructors that run when Python ends, now and then abort in gloo's threads, and all is written by then anyway.
+    """
+    if not dist.is_initialized():
+        if status:
+            raise SystemExit(status)
+        return
+    dist.barrier(group=_control)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def abandon(error):
