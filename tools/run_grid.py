@@ -12,9 +12,10 @@ is 1. Stopped by a signal, the runs are told to stop (training writes a checkpoi
 the same command goes on from there.
 
 A run that is done is not started again. run.sh would find that out too, but takes seconds for it, so each run leaves
-.stages/grid.json: the words that it was called with, its configuration, merged, and that of stage 8. It is done as long as these are
-still the same and all that its stages have noted of their inputs and outputs (see stage_mark.py) is true. Anything else
-is left to run.sh to judge.
+.stages/grid.json: the words that it was called with and its configuration, merged, as they were when it started. It is
+done as long as these are still the same and all that its stages have noted of their inputs and outputs (see
+stage_mark.py) is true. Anything else is left to run.sh to judge. What fine-tuning (stage 8) makes of a run, seedN-lm, has
+such a note of its own and is judged by itself: without it the run is still compared as it was trained.
 """
 
 import argparse
@@ -25,11 +26,13 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import stage_mark
+import yaml
 from submit.array_job import quoted, tail
 from submit.visible_gpus import visible_gpus
 
@@ -43,6 +46,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 POLL_SECONDS = 0.05
 MACHINE = ("nj", "gpus", "cmd")  # how to run, which changes no result
 FILES = ("lm-overlay", "expected")  # options of run.sh that name files; in a grid relative to the recipe
+REACHED_FINE_TUNING = re.compile(r"^\d\d:\d\d:\d\d stage 8, ", re.MULTILINE)  # run.sh says so once stages 3 to 7 are done
 HELP_OPTION = re.compile(r"^ *--([a-z0-9][a-z0-9-]*)", re.MULTILINE)
 
 
@@ -60,7 +64,7 @@ class Plan:
     jobs: int
     gpus: list  # one list of GPU names for each job slot
     chosen: list = field(default_factory=list)  # the runs to do
-    confs: dict = field(default_factory=dict)  # (system, level) -> merged configuration
+    confs: dict = field(default_factory=dict)  # (system, level) -> merged configurations, see ``merged``
 
 
 def parse(words):
@@ -146,9 +150,21 @@ def gpu_slots(per_job, jobs):
 
 
 def merged(plan, run):
-    """The configuration of a run, which must merge; raises ``InputError`` naming its system."""
+    """The configurations of a run as its files are now: suffix of its folder -> what merges them.
+
+    "" is the run as trained and, where stage 8 is asked for, "-lm" what fine-tuning makes of it. Raises ``InputError``
+    naming the run where they do not merge.
+    """
     try:
-        return config.load(in_recipe(plan, run.config), in_recipe(plan, run.overlay), run.set)
+        confs = {"": config.load(in_recipe(plan, run.config), in_recipe(plan, run.overlay), run.set)}
+        if run.stop_stage == 8:
+            words = words_of(plan, run)
+            overlay = words.get("lm-overlay") or str(plan.recipe / "conf" / "lmft.yaml")
+            with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
+                yaml.safe_dump(confs[""], file)
+                file.flush()
+                confs[FINE_TUNED] = config.load(file.name, overlay, words.get("lm-set", ""))
+        return confs
     except InputError as error:
         raise InputError(f"{plan.path}: '{run.folder}': {error}") from None
 
@@ -180,36 +196,48 @@ def command_of(plan, run):
     return command(plan, (3, run.stop_stage), (run.config, run.overlay), run.set, run.options, more)
 
 
-def definition(plan, run):
-    """What decides a run's results, as far as it is known here; plain values for JSON."""
-    pairs = dict(word[2:].split("=", 1) for word in command_of(plan, run)[2:])
-    words = {name: value for name, value in pairs.items() if name not in MACHINE}
-    overlays = (pairs.get("lm-overlay") or str(plan.recipe / "conf" / "lmft.yaml")) if run.stop_stage == 8 else ""
-    texts = [Path(name).read_text(encoding="utf-8") for name in overlays.split(",") if name and Path(name).is_file()]
-    return json.loads(json.dumps({"words": words, "conf": plan.confs[run.system, run.level], "fine-tuning": texts}))
+def words_of(plan, run):
+    """The options that run.sh is called with: name -> value."""
+    return dict(word[2:].split("=", 1) for word in command_of(plan, run)[2:])
 
 
-def mark_of(plan, run):
-    return plan.root / run.folder / ".stages" / "grid.json"
+def definitions(plan, run, confs):
+    """What decides a run's results, as far as it is known here: suffix of its folder -> plain values as of JSON.
+
+    confs: as of ``merged``.
+    """
+    words = {name: value for name, value in words_of(plan, run).items() if name not in MACHINE}
+    trained = {name: value for name, value in words.items() if not name.startswith(OF_FINE_TUNING)}
+    found = {"": {"words": {**trained, "stop-stage": str(min(run.stop_stage, 7))}, "conf": confs[""]}}
+    if FINE_TUNED in confs:
+        found[FINE_TUNED] = {"words": words, "conf": confs[FINE_TUNED], "began_as": confs[""]}
+    return json.loads(json.dumps(found))
 
 
-def is_done(plan, run):
-    """Whether a run is whole, and its inputs and outputs are as its stages left them."""
+def mark_of(plan, run, suffix):
+    return plan.root / (run.folder + suffix) / ".stages" / "grid.json"
+
+
+def not_done(plan, run):
+    """The suffixes, "" and "-lm", of those folders of a run that are not whole or not as their stages left them."""
+    wanted = definitions(plan, run, plan.confs[run.system, run.level])
+    return [suffix for suffix, definition in wanted.items() if not is_whole(mark_of(plan, run, suffix), definition)]
+
+
+def is_whole(mark, definition):
+    """Whether a folder's ``mark`` says what is wanted, and its inputs and outputs are as its stages left them."""
     try:
-        if json.loads(mark_of(plan, run).read_text(encoding="utf-8")) != definition(plan, run):
-            return False
+        noted = json.loads(mark.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return False
-    folder = str(plan.root / run.folder)
-    folders = [folder, folder + FINE_TUNED] if run.stop_stage == 8 else [folder]
-    for marks in (Path(name) / ".stages" for name in folders):
-        if not marks.is_dir() or any(marks.glob("*.begun")):
+    if not isinstance(noted, dict) or any(noted.get(name) != value for name, value in definition.items()):
+        return False
+    if any(mark.parent.glob("*.begun")):
+        return False
+    for path in mark.parent.glob("[0-9].json"):
+        record = stage_mark.read(path)
+        if record is None or any(stage_mark.changed_files({**record["inputs"], **record.get("outputs", {})}, "file")):
             return False
-        for path in marks.glob("[0-9].json"):
-            record = stage_mark.read(path)
-            noted = {**record["inputs"], **record.get("outputs", {})} if record else None
-            if noted is None or any(stage_mark.changed_files(noted, "file")):
-                return False
     return True
 
 
@@ -219,6 +247,8 @@ class Task:
     def __init__(self, plan, run, slot):
         self.plan, self.run, self.slot = plan, run, slot
         self.log, self.started, self.status = plan.root / run.folder / "RUN.log", time.monotonic(), None
+        self.definitions = definitions(plan, run, merged(plan, run))  # now: the files may change while it runs
+        self.log_start = self.log.stat().st_size if self.log.exists() else 0
         environment = {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // plan.jobs)), **os.environ,
                        "CUDA_VISIBLE_DEVICES": ",".join(plan.gpus[slot])}  # fmt: skip
         self.process = start(command_of(plan, run), self.log, environment)
@@ -229,14 +259,21 @@ class Task:
             os.kill(self.process.pid, signal.SIGTERM)
 
     def ended(self):
-        """True once the run is over; ``status`` then holds its exit status, and if that is 0 it is marked done."""
+        """True once the run is over; ``status`` then holds its exit status, and what is whole is marked done."""
         code = self.process.poll()
         if code is None:
             return False
         self.status = 128 - code if code < 0 else code
-        if self.status == 0:
-            stage_mark.write(mark_of(self.plan, self.run), definition(self.plan, self.run))
+        for suffix, definition in self.definitions.items():
+            if self.status == 0 or (suffix == "" and self.reached_fine_tuning()):
+                stage_mark.write(mark_of(self.plan, self.run, suffix), definition)
         return True
+
+    def reached_fine_tuning(self):
+        """Whether run.sh came to stage 8, so that all before it is done, whatever became of the rest."""
+        with open(self.log, "rb") as file:
+            file.seek(self.log_start)
+            return REACHED_FINE_TUNING.search(file.read().decode("utf-8", "replace")) is not None
 
 
 def start(words, log, environment):
@@ -328,10 +365,9 @@ def report(failed):
         print(f"{task.run.folder}: exit status {task.status}; end of {task.log}:\n{tail(task.log)}", file=sys.stderr)
 
 
-def compare(plan, not_whole):
-    """Write the comparison of what is whole; returns the exit status."""
+def compare(plan, folders):
+    """Write the comparison of all but ``folders``, which are not whole; returns the exit status."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
-    folders = [run.folder + suffix for run in not_whole for suffix in ("", FINE_TUNED)]
     words = [sys.executable, "-m", "wespk.bin.compare_systems", "--grid", str(plan.path), "--root", str(plan.root),
              "--data", str(plan.data), f"--without={','.join(folders)}"]  # fmt: skip
     status = subprocess.run(words, env=environment, check=False).returncode
@@ -344,7 +380,7 @@ def dry_run(plan):
     """Print what would be done."""
     print(quoted(command(plan, (1, 2), (plan.grid.config, ""), plan.grid.set, plan.grid.options)))
     for run in plan.chosen:
-        print(f"# {run.folder}: {'done' if is_done(plan, run) else 'to do'}\n{quoted(command_of(plan, run))}")
+        print(f"# {run.folder}: {'to do' if not_done(plan, run) else 'done'}\n{quoted(command_of(plan, run))}")
 
 
 def main():
@@ -356,7 +392,7 @@ def main():
     status = make_data(plan, stopped)
     failed, done = [], []
     if not status and not stopped:
-        done = [run for run in plan.chosen if is_done(plan, run)]
+        done = [run for run in plan.chosen if not not_done(plan, run)]
         if done:
             say(f"{len(done)} of {len(plan.chosen)} runs are done already")
         failed = run_all(plan, [run for run in plan.chosen if run not in done], stopped)
@@ -365,8 +401,7 @@ def main():
         raise SystemExit(128 + stopped.number)
     if status:
         raise SystemExit(1)
-    not_whole = [run for run in plan.grid.runs if not is_done(plan, run)]
-    compared = compare(plan, not_whole)
+    compared = compare(plan, [run.folder + suffix for run in plan.grid.runs for suffix in not_done(plan, run)])
     if failed:
         report(failed)
     raise SystemExit(1 if failed or compared else 0)

@@ -1,7 +1,8 @@
 """Stands for a recipe's run.sh in the tests of run_grid.py: the same options, stage marks and score files, no training.
 
 Called as fake_run.py FOLDER OPTION ..., where FOLDER/log gets a line for each call. FOLDER/hold: wait until it is gone
-or SIGTERM comes; FOLDER/fail: a text in it that occurs in the experiment's path makes the run fail.
+or SIGTERM comes; FOLDER/fail: a text in it that occurs in the experiment's path makes the run fail, and FOLDER/fail-lm
+fine-tuning alone.
 """
 
 import json
@@ -71,6 +72,9 @@ def main(folder, words):
     gain = 2.0 if "sphereface2" in options.get("set", "") else 0.0
     make_experiment(Path(options["exp"]), data, options, gain)
     if options["stop-stage"] == "8":
+        print("12:00:00 stage 8, large-margin fine-tuning: as run.sh says it", flush=True)
+        if (folder / "fail-lm").exists():
+            sys.exit(4)
         make_experiment(Path(options["exp"] + "-lm"), data, options, gain + 1)
 
 

@@ -211,6 +211,46 @@ def test_fine_tuned_systems_and_levels_have_rows_and_columns_of_their_own(recipe
     assert recipe.to_do() == ["sf2/0/seed4", "sf2/uniform_10/seed4"]
 
 
+def fine_tuned_grid(recipe):
+    (recipe.folder / "conf" / "small.yaml").write_text("margin: {initial: 0.5, final: 0.5}")
+    (recipe.folder / "conf" / "lm.yaml").write_text("include: [small.yaml]")
+    recipe.define(seeds=[4], options={"lm-overlay": "conf/lm.yaml"}, stop_stage=8)
+
+
+def test_a_file_that_the_overlay_of_fine_tuning_includes_counts_as_it_was_at_the_start(recipe):
+    fine_tuned_grid(recipe)
+    recipe.run()
+    assert recipe.to_do() == []
+    (recipe.folder / "conf" / "small.yaml").write_text("margin: {initial: 0.5, final: 0.4}")
+    assert recipe.to_do() == ["aam/seed4", "sf2/seed4"]
+    (recipe.folder / "hold").touch()
+    with subprocess.Popen(recipe.line(), env=recipe.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_for(lambda: len(recipe.calls()) == 2)
+            (recipe.folder / "conf" / "small.yaml").write_text("margin: {initial: 0.5, final: 0.3}")
+        finally:
+            (recipe.folder / "hold").unlink()
+        process.wait()
+    assert recipe.to_do() == ["aam/seed4"]  # the other one started after the change
+    assert "'aam/seed4': --set: unknown option 'train.epochs'" in recipe.run("--", "--lm-set", "train.epochs=3", status=1)[1]
+
+
+def test_a_run_whose_fine_tuning_failed_or_changed_is_compared_as_it_was_trained(recipe):
+    fine_tuned_grid(recipe)
+    (recipe.folder / "fail-lm").touch()
+    recipe.run(status=1)
+    text = (recipe.root / "COMPARISON.md").read_text()
+    assert "aam/seed4-lm: not whole, so 'aam-lm' is left out" in text and "aam/seed4:" not in text
+    assert "minus aam " in text and recipe.to_do() == ["aam/seed4", "sf2/seed4"]
+    (recipe.folder / "fail-lm").unlink()
+    recipe.run()
+    assert "Not complete" not in (recipe.root / "COMPARISON.md").read_text()
+    (recipe.folder / "conf" / "small.yaml").write_text("margin: {initial: 0.4, final: 0.4}")
+    recipe.run("--only", "sf2/*")
+    text = (recipe.root / "COMPARISON.md").read_text()
+    assert "aam/seed4-lm: not whole" in text and text.count("not whole") == 1 and "minus aam " in text
+
+
 def test_a_sweep_is_judged_by_the_last_validations(recipe):
     recipe.define(stop_stage=3)
     recipe.run()
