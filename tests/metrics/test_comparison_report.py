@@ -63,6 +63,11 @@ def test_what_the_figures_do_not_say_is_said():
     assert "one seed" in markdown(comparison(level(None, a=(0.1,)), seeds=[1]))
     dev = markdown(comparison(level(None, a=(0.1,)), judged="mean of the last 2 validations", num_speakers=None))
     assert "mean of the last 2 validations" in dev and "not for which speakers were held out" in dev
+    many = level(None, a=(0.1,), b=(0.2, 0.1, 0.5), c=(0.2, 0.1, 0.5), d=(0.2, 0.1, 0.5))
+    assert "With 100 draws none of 3 corrected p values" in markdown(comparison(many))
+    many["systems"].pop()
+    assert "With 100 draws" not in markdown(comparison(many))
+    assert "\n- Labels drawn once.\n" in markdown({**comparison(many), "notes": ["Labels drawn once."]})
     missing = {**comparison(level(None, a=(0.1,))), "missing": ["b/seed1: not whole"]}
     assert "**Not complete:**\n\n- b/seed1: not whole\n" in markdown(missing)
 

@@ -47,7 +47,7 @@ class Folder:
 
     def mark(self, folder, name):
         (self.root / folder / ".stages").mkdir(exist_ok=True)
-        (self.root / folder / ".stages" / name).touch()
+        (self.root / folder / ".stages" / name).write_text("{}")
 
     def compare(self, **options):
         return compare_experiments(read_grid(self.path / "g.yaml"), self.root, self.data, **{**FEW, **options})
@@ -104,6 +104,15 @@ def test_a_system_at_work_is_left_out(folder, name, there):
     folder.mark("b/seed1", name)
     if not there:
         (folder.root / "b/seed1/.stages" / name).unlink()
+    assert systems_of(folder.compare()["tables"][0]) == ["a", "b-lm"]
+
+
+def test_scores_of_an_earlier_training_are_left_out(folder):
+    marks = folder.root / "b/seed1/.stages"
+    (marks / "4.json").write_text('{"inputs": {"x.pt": "1"}, "outputs": {"x.ark": "2"}}')
+    (marks / "7.json").write_text('{"inputs": {"x.ark": "2", "other": "3"}, "outputs": {}}')
+    assert systems_of(folder.compare()["tables"][0]) == ["a", "b", "b-lm"]
+    (marks / "3.json").write_text('{"inputs": {}, "outputs": {"x.pt": "4"}}')
     assert systems_of(folder.compare()["tables"][0]) == ["a", "b-lm"]
 
 
@@ -195,6 +204,9 @@ def test_the_command_writes_the_same_files_every_time(folder, capsys):
     assert written[0] == written[1] and set(written[0]) == {"COMPARISON.md", "comparison.json", "comparison.tsv"}
     assert json.loads(written[0]["comparison.json"])["bootstrap"]["resamples"] == 20
     assert written[0]["COMPARISON.md"].decode() in capsys.readouterr().out
-    for words in (["--bootstrap", "0"], ["--p-targets", "x"]):
+    (folder.path / "second/eer-gone-cosine.png").touch()
+    main(compare_systems, [*line, "--out", str(folder.path / "second")])
+    assert not (folder.path / "second/eer-gone-cosine.png").exists()
+    for words in (["--bootstrap", "-1"], ["--p-targets", "x"]):
         with pytest.raises(SystemExit):
             main(compare_systems, [*line[:6], *words])

@@ -44,6 +44,10 @@ def test_what_a_system_says_goes_before_what_the_grid_says(grid_of):
     assert grid.folder(grid.rows[2], "uniform 10", 3) == "b/uniform_10/seed3-lm"
 
 
+def test_notes_are_kept_as_lines(grid_of):
+    assert grid_of(notes=["One\nline."]).notes == ("One line.",)
+
+
 def test_a_fine_tuned_system_may_be_the_baseline(grid_of):
     assert grid_of(stop_stage=8, baseline="a-lm").baseline == "a-lm"
 
@@ -67,6 +71,8 @@ def test_a_fine_tuned_system_may_be_the_baseline(grid_of):
     ({"seeds": []}, "seeds must be a list of whole numbers"),
     ({"seeds": [1, True]}, "seeds must be a list of whole numbers"),
     ({"seeds": [1, 1]}, "names a seed twice"),
+    ({"notes": "text"}, "notes must be a list of sentences"),
+    ({"options": {"force": True}}, "to do a run again remove its folder"),
     ({"validations": 0}, "validations must be a whole number of 1 or more"),
     ({"stop_stage": 6}, "stop_stage is 3, 5, 7 or 8"),
     ({"vary": {"name": "rate", "levels": {}}}, "vary: levels: must hold"),

@@ -3,12 +3,14 @@
 from wespk.utils.cli import main
 
 
-def compare_systems(grid: str, root: str, data: str, out: str = "", without: str = "", bootstrap: int = 1000,
+def compare_systems(grid: str, root: str, data: str, out: str = "", without: str = "", bootstrap: int = 0,
                     seed: int = 42, p_targets: str = "0.01,0.05"):
     """Means over seeds, 95 % intervals and paired tests against a baseline, from the score files of a grid.
 
     Writes COMPARISON.md, comparison.json, comparison.tsv and, for a grid with a second axis, charts of the EER. Of a
-    grid that ends at stage 3, the error rates of the held-out training speakers are compared instead.
+    grid that ends at stage 3, the error rates of the held-out training speakers are compared instead. An experiment
+    counts as whole if its last stage is marked done, none is at work, and each stage has read what the last run of the
+    stage before it wrote, by their marks; whether files have changed since is for tools/run_grid.py to check.
 
     Args:
         grid: YAML file that defines the grid
@@ -16,7 +18,7 @@ def compare_systems(grid: str, root: str, data: str, out: str = "", without: str
         data: data folder that they were trained and tested with
         out: folder to write to; empty: root
         without: experiments to leave out (folders relative to root), comma-separated
-        bootstrap: number of resamples
+        bootstrap: number of resamples; 0: 1000, or 50 for each system if that is more
         seed: seed of the resampling
         p_targets: prior probabilities of a target, for minDCF, comma-separated
     """
@@ -33,15 +35,19 @@ def compare_systems(grid: str, root: str, data: str, out: str = "", without: str
         priors = [float(word) for word in p_targets.split(",") if word]
     except ValueError:
         raise InputError(f"--p-targets takes numbers separated by commas, not '{p_targets}'") from None
-    if bootstrap < 1:
-        raise InputError("--bootstrap must be 1 or more")
+    if bootstrap < 0:
+        raise InputError("--bootstrap must be 0 or more")
     left_out = [word for word in without.split(",") if word]
-    found = compare_experiments(read_grid(grid), root, data, left_out, priors, bootstrap, seed)
+    found = compare_experiments(read_grid(grid), root, data, left_out, priors, bootstrap or None, seed)
     folder, text = Path(out or root), markdown(found)
     write_text(folder / "COMPARISON.md", text)
     write_text(folder / "comparison.json", json.dumps(found, indent=1) + "\n")
     write_text(folder / "comparison.tsv", tsv(found))
-    for name, png in charts(found).items():
+    pictures = charts(found)
+    for path in folder.glob("eer-*.png"):
+        if path.name not in pictures:  # of a list or a kind of level that is no longer there
+            path.unlink()
+    for name, png in pictures.items():
         with open_atomic(folder / name, "wb") as file:
             file.write(png)
     print(text, end="")

@@ -130,6 +130,7 @@ def notes(comparison):
         lines.append("No intervals and no tests: there is one seed.")
     if any(entry["versus"] or entry["fine_tuning"] for _, _, _, entry in _entries(comparison)):
         lines += _notes_on_tests(comparison)
+    lines += comparison.get("notes", [])
     lines.append("EER in %, standard deviations and differences of it in points; minDCF normalised, both costs 1.")
     return lines
 
@@ -144,7 +145,18 @@ def _notes_on_tests(comparison):
             "The reference of a fine-tuned system is the fine-tuned baseline where that is there. What fine-tuning did is "
             "the same system after it minus before it, a family of tests of its own."
         )
+    tests = _largest_family(comparison)
+    draws = comparison["bootstrap"]["resamples"]
+    if 2 * tests / (draws + 1) >= SIGNIFICANT:
+        lines.append(f"With {draws} draws none of {tests} corrected p values can come below {SIGNIFICANT}: draw more (bootstrap).")
     return lines
+
+
+def _largest_family(comparison):
+    """The greatest number of tests that are corrected together."""
+    return max(sum(bool(system["measures"][measure][family]) for system in level["systems"])
+               for table in comparison["tables"] for level in table["levels"] for measure in table["measures"]
+               for family in HEADINGS)  # fmt: skip
 
 
 # --- for programs -----------------------------------------------------------------------------------------------------

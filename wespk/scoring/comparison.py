@@ -15,21 +15,25 @@ KIND = re.compile(r"cosine(\.(asnorm|snorm|znorm|tnorm))?")
 DEV_MEASURES = {"dev_eer": "eer", "dev_min_dcf": "min_dcf_0.01"}
 
 
-def compare_experiments(grid, root, data, without=(), p_targets=(0.01, 0.05), num_resamples=1000, seed=42):
+def compare_experiments(grid, root, data, without=(), p_targets=(0.01, 0.05), num_resamples=None, seed=42):
     """Compare the experiments of a ``Grid`` that lie under ``root`` and were tested on the data folder ``data``.
 
     without: folders (relative to ``root``) of experiments to leave out, as they are not whole; those whose last stage
-    (3, 5 or 7) is not marked done are left out anyway, and a system lacking one seed at a level is left out there. Judged
+    (3, 5 or 7) is not marked done, or was done on the files of an earlier training, are left out anyway, and a system lacking one seed at a level is left out there. Judged
     by scores: each trial list of data/eval/trials and each kind of score, cosine and normalised, is a table. Judged by
     held-out speakers: the mean of the grid's last ``validations`` of dev_eer and dev_min_dcf in metrics.jsonl (the best
     one would be chosen by its luck).
 
-    Returns {"format", "grid", "title", "baseline", "seeds", "axis", "judged", "bootstrap", "missing": [...], "tables":
+    num_resamples: None: 1000, or 50 for each system if that is more, so that corrected p values can come below 0.05.
+
+    Returns {"format", "grid", "title", "baseline", "seeds", "axis", "judged", "bootstrap", "missing", "notes", "tables":
     [{"trials", "scores", "num_targets", "num_nontargets", "num_speakers", "speakers_from", "levels": [{"level",
-    "label", "systems": [{"system", "label", "measures": as of ``compare_values``}]}]}]}. "missing" are sentences.
+    "label", "systems": [{"system", "label", "measures": as of ``compare_values``}]}]}]}. "missing" and "notes" are lists of
+    sentences.
     Raises ``InputError`` if nothing can be compared, or naming the file that is damaged.
     """
     root, data, missing = Path(root), Path(data), {}
+    num_resamples = max(1000, 50 * len(grid.rows)) if num_resamples is None else num_resamples
     settings = {"num_resamples": num_resamples, "seed": seed}
     cells = _whole_cells(grid, root, set(without), missing)
     if grid.judged_by_scores:
@@ -41,7 +45,7 @@ def compare_experiments(grid, root, data, without=(), p_targets=(0.01, 0.05), nu
     judged = "scores" if grid.judged_by_scores else f"mean of the last {grid.validations} validations"
     return {"format": 2, "grid": grid.name, "title": grid.title, "baseline": grid.baseline, "seeds": list(grid.seeds),
             "axis": grid.axis, "judged": judged, "bootstrap": {"resamples": num_resamples, "seed": seed, "level": 0.95},
-            "missing": list(missing), "tables": tables}  # fmt: skip
+            "missing": list(missing), "notes": list(grid.notes), "tables": tables}  # fmt: skip
 
 
 def _first(missing):
@@ -63,9 +67,30 @@ def _whole_cells(grid, root, without, missing):
 
 
 def is_finished(folder, last):
-    """Whether run.sh marked stage ``last`` of an experiment done, and none is at work or broke off since."""
+    """Whether run.sh marked stage ``last`` of an experiment done, on what is there now, and none is at work since.
+
+    What a stage noted of the files that it read must be what the stage that made them noted of them: else it has worked
+    on an earlier training. That the files still are what was noted, is not checked.
+    """
     marks = Path(folder) / ".stages"
-    return (marks / f"{last}.json").is_file() and not any(marks.glob("*.begun"))
+    if not (marks / f"{last}.json").is_file() or any(marks.glob("*.begun")):
+        return False
+    written = {}
+    for path in (marks / f"{stage}.json" for stage in (3, 4, 5, 7) if stage <= last):
+        if path.is_file():
+            record = _record(path)
+            if any(written.get(name, noted) != noted for name, noted in record.get("inputs", {}).items()):
+                return False
+            written.update(record.get("outputs", {}))
+    return True
+
+
+def _record(path):
+    """What a mark of a stage says (see tools/stage_mark.py)."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise InputError(f"{path}: not JSON; run its stage again") from None
 
 
 def _named(row, level):

@@ -13,6 +13,7 @@
     systems:
       aam: {label: "AAM, m 0.2"}
       sf2: {set: "loss.name=sphereface2", stop_stage: 8}      # label, config, overlay, set, options, stop_stage
+    notes: ["Labels drawn once."]       # what a reader of the comparison must know besides (may be left out)
     vary:                               # a second axis (may be left out)
       name: noise rate
       levels: {"0": {}, "uniform 10": {set: "labels.rate=0.1"}}   # label, set
@@ -32,7 +33,7 @@ from wespk.utils.registry import nearest
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 LEVEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*( [A-Za-z0-9._+-]+)*")
 TOP = ("title", "config", "set", "seeds", "baseline", "stop_stage", "validations", "options", "systems",
-       "vary")  # fmt: skip
+       "vary", "notes")  # fmt: skip
 OF_SYSTEM = ("label", "config", "overlay", "set", "options", "stop_stage")
 OF_LEVEL = ("label", "set")
 STOP_STAGES = (3, 5, 7, 8)
@@ -40,7 +41,7 @@ FINE_TUNED = "-lm"
 OF_FINE_TUNING = "lm-"  # how the options of stage 8 begin
 # what the grid says itself, or what would make its runs different experiments than it says
 OWN_OPTIONS = ("stage", "stop-stage", "config", "overlay", "set", "seed", "exp", "data", "recipe", "corpus",
-               "default-config", "corpus-script", "help")  # fmt: skip
+               "default-config", "corpus-script", "force", "help")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Grid:
     levels: dict
     runs: tuple
     validations: int = 2
+    notes: tuple = ()
 
     @property
     def judged_by_scores(self):
@@ -132,7 +134,7 @@ def _grid(name, raw):
     runs = [_run(system, level, seed, common["set"], systems[system], levels[level])
             for seed in seeds for level in levels for system in systems]  # fmt: skip
     return Grid(name, _text(raw, "title") or name, common["config"], common["set"], common["options"], seeds, baseline,
-                rows, axis, {level: entry["label"] for level, entry in levels.items()}, tuple(runs), _validations(raw))  # fmt: skip
+                rows, axis, {level: entry["label"] for level, entry in levels.items()}, tuple(runs), _validations(raw), _notes(raw))  # fmt: skip
 
 
 def _run(system, level, seed, common_set, entry, level_entry):
@@ -218,6 +220,13 @@ def _validations(raw):
     return value
 
 
+def _notes(raw):
+    value = raw.get("notes", [])
+    if not isinstance(value, list) or not all(isinstance(line, str) and line.strip() for line in value):
+        raise InputError(f"notes must be a list of sentences, not {value!r}")
+    return tuple(" ".join(line.split()) for line in value)
+
+
 def _stop_stage(raw, default, where):
     value = raw.get("stop_stage", default)
     if value not in STOP_STAGES or isinstance(value, bool):
@@ -245,6 +254,8 @@ def check_fine_tuning(options, is_asked_for, where):
 
 
 def _own_hint(name):
+    if name == "force":
+        return "a grid does what is not done; to do a run again remove its folder"
     if name in ("exp", "data"):
         return "give it on the command line, behind --"
     return "use config, set, overlay, seeds and stop_stage of the grid and its systems"
