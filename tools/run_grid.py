@@ -131,6 +131,8 @@ def run_options(words, known):
         if not word.startswith("--") or name not in known:
             raise InputError(f"behind --: run.sh has no option '{word}'{nearest(name, known)}")
         if name in OWN_OPTIONS and name not in ("exp", "data"):
+            if name == "force":
+                raise InputError("--force: a grid does what is not done; to do a run again remove its folder")
             raise InputError(f"--{name} is for the grid to say: config, set, seeds, stop_stage, and those of its systems")
         if not equals:
             if not words or words[0].startswith("--"):
@@ -228,7 +230,7 @@ def is_whole(mark, definition):
     """Whether a folder's ``mark`` says what is wanted, and its inputs and outputs are as its stages left them."""
     try:
         noted = json.loads(mark.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
     if not isinstance(noted, dict) or any(noted.get(name) != value for name, value in definition.items()):
         return False
@@ -332,8 +334,24 @@ def make_data(plan, stopped):
 
 
 def run_all(plan, waiting, stopped):
-    """Do the runs, so many at a time; returns the tasks that failed. A signal stops those at work and starts no other."""
-    waiting, running, failed = list(waiting), [], []
+    """Do the runs, so many at a time; returns the tasks that failed. A signal stops those at work and starts no other.
+
+    An error of our own, as a full disk, stops those at work too, and is raised once they have ended.
+    """
+    running = []
+    try:
+        return work_off(plan, list(waiting), running, stopped)
+    except BaseException:
+        for task in running:
+            task.stop()
+        for task in running:
+            task.process.wait()
+        raise
+
+
+def work_off(plan, waiting, running, stopped):
+    """What ``run_all`` does as long as nothing goes wrong here; ``running`` is a list that holds the tasks at work."""
+    failed = []
     free, told = list(range(plan.jobs)), False
     total = len(waiting)
     while running or (waiting and not stopped):
@@ -395,7 +413,12 @@ def main():
         done = [run for run in plan.chosen if not not_done(plan, run)]
         if done:
             say(f"{len(done)} of {len(plan.chosen)} runs are done already")
-        failed = run_all(plan, [run for run in plan.chosen if run not in done], stopped)
+        try:
+            failed = run_all(plan, [run for run in plan.chosen if run not in done], stopped)
+        except (OSError, InputError) as error:
+            print(f"run_grid.py: error: {error}; the runs at work were stopped, and the same command goes on",
+                  file=sys.stderr)  # fmt: skip
+            raise SystemExit(1) from None
     if stopped:
         print(f"run_grid.py: stopped by {signal.Signals(stopped.number).name}; the same command goes on", file=sys.stderr)
         raise SystemExit(128 + stopped.number)

@@ -170,6 +170,18 @@ def test_a_signal_stops_the_runs_and_the_same_command_goes_on(recipe, number):
     assert recipe.to_do() == RUNS
 
 
+def test_an_error_of_its_own_stops_the_runs_at_work_and_is_told(recipe):
+    hold = recipe.folder / "hold"
+    hold.touch()
+    (recipe.root / "sf2").mkdir(parents=True)
+    (recipe.root / "sf2" / "seed1").write_text("in the way")
+    try:
+        errors = recipe.run("--jobs", 2, status=1)[1]  # returns, so the first run was stopped although held
+    finally:
+        hold.unlink()
+    assert "run_grid.py: error: " in errors and "seed1" in errors and "were stopped" in errors and "Trace" not in errors
+
+
 def test_jobs_share_cores_and_take_gpus_in_turn(recipe):
     cores = len(os.sched_getaffinity(0))
     made = recipe.run("--jobs", 2)[2]
@@ -263,6 +275,7 @@ def test_a_sweep_is_judged_by_the_last_validations(recipe):
 @pytest.mark.parametrize("words, status, says", [
     (["--jobs", "0"], 2, "takes a number of 1 or more"),
     (["--only", "x*"], 1, "--only 'x*' fits no run; there is: aam/seed1"),
+    (["--", "--force", "true"], 1, "--force: a grid does what is not done"),
     (["--", "--seed", "3"], 1, "--seed is for the grid to say"),
     (["--", "--top-m", "3"], 1, "has no option '--top-m' (did you mean 'top-n'?)"),
     (["--", "--nj"], 1, "option --nj needs a value"),
