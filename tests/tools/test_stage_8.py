@@ -5,7 +5,10 @@ import shutil
 import pytest
 import yaml
 
+from tests.conftest import ROOT
 from tests.tools.test_stages import CURRENT, Stages
+from tools.fine_tuning_conf import fine_tuning_conf
+from wespk.utils.errors import InputError
 
 LMFT = """
 only_for: {loss: {name: aam_softmax}}
@@ -137,3 +140,32 @@ def test_several_overlays_give_the_experiment_its_name(tuned):
     assert tuned.conf(tuned.exp.with_name("plain-wide-small"))["model"]["embed_dim"] == 64
     status, _, errors = tuned.only(3, "--overlay", f"{both},no.yaml", check=False)
     assert status == 1 and "--overlay: no such file: /no.yaml" in errors
+
+
+CONFS = ROOT / "egs" / "voxceleb" / "supervised" / "conf"
+
+
+@pytest.mark.parametrize("overlay, sets, says", [
+    ("lmft.yaml", "", f"give --lm-overlay {CONFS}/lmft.yaml,{CONFS}/lmft_waves.yaml"),
+    ("lmft_waves.yaml", "", "begin with a random head, at a learning rate of 0.4. Name it behind an overlay that says by_name"),
+    ("lmft_sphereface2_c.yaml", "", "is made for loss.name=sphereface2"),
+    ("lmft_waves.yaml", "train.init_head=none", None),
+    (f"lmft.yaml,{CONFS}/lmft_waves.yaml", "", None),
+])
+def test_a_fine_tuning_from_waveforms_says_which_overlays_it_wants(capsys, overlay, sets, says):
+    call = (str(CONFS / "resnet34.yaml"), str(CONFS / "waves.yaml"), "", f"{CONFS}/{overlay}", sets)
+    if says:
+        with pytest.raises(InputError) as refused:
+            fine_tuning_conf(*call)
+        assert says in str(refused.value)
+    else:
+        fine_tuning_conf(*call)
+        assert yaml.safe_load(capsys.readouterr().out)["data"]["input"] == "waves"
+
+
+@pytest.mark.parametrize("first", [3, 8])
+def test_a_random_head_is_refused_before_anything_is_done(tuned, first):
+    (tuned.folder / "conf" / "short.yaml").write_text("train: {num_epochs: 2}\n")
+    words = ("--stage", first, "--stop-stage", 8, "--exp", tuned.exp, "--lm-overlay", tuned.folder / "conf" / "short.yaml")
+    status, _, errors = tuned.run(*words, check=False)
+    assert status == 1 and "short.yaml leaves train.init_head at none" in errors and not tuned.calls_of("train")
