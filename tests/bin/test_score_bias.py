@@ -18,14 +18,16 @@ from wespk.metrics import act_dcf, cllr, min_dcf
 from wespk.utils.cli import main
 
 BIAS, LAM, CLASSES = -1.25, 0.6, 9
+BALANCED = build_loss({"name": "sphereface2", "margin": 0.0, "bias_init": "balanced"}, 16, CLASSES).bias.item()
 
 
-def write_checkpoint(path, speakers=CLASSES, drop=(), loss_conf=None):
+def write_checkpoint(path, speakers=CLASSES, drop=(), loss_conf=None, bias=BIAS, init_head="none"):
     conf = tiny_config()
+    conf["train"]["init_head"] = init_head
     conf["loss"] = loss_conf or {"name": "sphereface2", "scale": 20.0, "lam": LAM}
     loss = build_loss(conf["loss"], 16, CLASSES)
     if hasattr(loss, "bias"):
-        loss.bias.data.fill_(BIAS)
+        loss.bias.data.fill_(bias)
     state = {"format": 1, "config": conf, "speakers": [f"s{i}" for i in range(speakers)], "step": 7, "model": {},
              "loss": loss.state_dict()}  # fmt: skip
     torch.save({key: value for key, value in state.items() if key not in drop}, path)
@@ -122,6 +124,20 @@ def test_the_report_tells_the_thresholds_as_cosines_with_their_errors(stage):
     assert "b = -1.2500" in section and "With a margin (type C, 0.2 at the end)" in section
     assert f"| hard   | 0.1              | {points[1]['cosine']:.4f} " in section
     assert section.count("## ") == 1 and page.count("<h2>What the bias says</h2>") == 1
+
+
+@pytest.mark.parametrize("changes, begun, hardly", [
+    ({}, "b = -1.2500 (it began at 0.0000)", False),
+    ({"bias": 0.2}, "b = 0.2000 (it began at 0.0000)", True),
+    ({"bias": 0.2, "init_head": "by_name"}, "b = 0.2000 was trained", False),
+    ({"bias": 8.0, "loss_conf": {"name": "sphereface2", "bias_init": "balanced"}}, f"b = 8.0000 (it began at {BALANCED:.4f})", False),
+])
+def test_the_report_tells_how_far_the_bias_has_come(stage, changes, begun, hardly):
+    write_checkpoint(stage / "average.pt", **changes)
+    assert score(stage) == 0 and measure(stage, "hard") == 0
+    assert run(make_report, metrics=stage / "results/metrics.json", out_dir=stage / "results") == 0
+    text = (stage / "results/RESULTS.md").read_text()
+    assert begun in text and ("b has hardly moved from 0" in text) == hardly
 
 
 def test_what_no_cosine_reaches_is_said_so(stage, capsys):

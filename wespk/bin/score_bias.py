@@ -30,6 +30,8 @@ def score_bias(trials: str, embeddings: str, checkpoint: str, out: str, enroll_e
     except InputError as error:
         raise InputError(f"{path} was trained with loss.name={conf['loss']['name']}: {error}") from None
     about = {"checkpoint": str(path), "margin_type": loss.margin_type, "final_margin": loss.margin}
+    if conf["train"]["init_head"] == "none":
+        about["first_bias"] = load_loss(checkpoint, trained=False)[0].log_odds().bias
     pairs = read_trials(trials)
     cosines = score_trials(pairs.enroll, pairs.test, embeddings, enroll_embeddings)
     write_llr(out, pairs.enroll, pairs.test, cosines, log_odds, about)

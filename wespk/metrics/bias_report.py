@@ -6,6 +6,7 @@ It is there when a system of ``metrics.json`` has an entry "log_odds", which ``w
 TITLE = "What the bias says"
 OWN = ("training_prior", "equal_error_cosine", "points")  # what differs from list to list, or follows from the rest
 MIDPOINT = "z, the midpoint of the logits that targets and others were trained on, has the right sign but claims too much"
+LEAST_BIAS = 1.0  # a b nearer to a start at 0 has not been trained; balance points lie between 5 and 17
 SHIFTED = "z, taken without it, is a log-odds only roughly"
 
 
@@ -20,11 +21,15 @@ def sections(results):
     return [(_before(found[0][1]), *_table(found), [_after(*entry) for entry in found]) for found in groups.values()]
 
 
+def _begun(read):
+    return f" (it began at {read['first_bias']:.4f})" if "first_bias" in read else ""
+
+
 def _before(system):
     read = system["log_odds"]
     c0 = read["points"][0]["cosine"]
     lines = [
-        (f"z = r g(c) + b with r = {read['scale']:g}, t = {read['t']:g} and the trained b = {read['bias']:.4f} was trained "
+        (f"z = r g(c) + b with r = {read['scale']:g}, t = {read['t']:g} and b = {read['bias']:.4f}{_begun(read)} was trained "
          f"as the log-odds of a target, lam = {read['lam']:g}, among K = {read['num_classes']} classes, which is a prior "
          f"of {read['training_prior']:.3g}. c is the cosine of the embeddings as they are, no mean subtracted."),
         (f"z > 0, accept at that prior, {_at(c0, 'means c > {}', 'holds for no cosine')}. {system['name']} is z less the "
@@ -33,6 +38,10 @@ def _before(system):
          "two embeddings of new ones, and these cosines are distributed otherwise. The gaps between actDCF and minDCF, Cllr "
          "and min-Cllr are what calibration on labelled trials would gain."),
     ]
+    if read.get("first_bias") == 0 and abs(read["bias"]) < LEAST_BIAS:
+        lines.append("b has hardly moved from 0, where it began: the training was too short for its learning rate to bring it to "
+                     "where it belongs, so neither b nor the threshold means anything. Train longer, or with "
+                     "loss.bias_init: balanced.")
     if read["final_margin"] != (1 if read["margin_type"] == "M" else 0):
         effect = MIDPOINT if read["margin_type"] == "C" else SHIFTED
         lines.append(f"With a margin (type {read['margin_type']}, {read['final_margin']:g} at the end), {effect}.")

@@ -8,10 +8,11 @@ from wespk.training.supervised import build_head
 from wespk.utils.errors import InputError
 
 
-def load_loss(exp_dir_or_checkpoint):
+def load_loss(exp_dir_or_checkpoint, trained=True):
     """The trained loss of an experiment or checkpoint file, on the CPU, with its final margin -> (loss, path, config).
 
-    Which file is meant: ``embedding.loading.find_checkpoint``. Raises ``InputError`` naming the file if weights and
+    trained: false for the loss as an own start (not ``train.init_from``) would begin with, its weights drawn anew. Which
+    file is meant: ``embedding.loading.find_checkpoint``. Raises ``InputError`` naming the file if weights and
     configuration disagree.
     """
     path, state = load_checkpoint(exp_dir_or_checkpoint)
@@ -24,6 +25,8 @@ def load_loss(exp_dir_or_checkpoint):
     loss = build_head(conf, embed_dim, len(state["speakers"]))
     if loss.has_margin:
         loss.set_margin(conf["margin"]["final"])
+    if not trained:
+        return loss, path, conf
     try:
         loss.load_state_dict(state["loss"])
     except RuntimeError as error:
