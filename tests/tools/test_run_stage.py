@@ -109,9 +109,9 @@ def test_a_stage_that_the_user_stops_has_not_failed(stages, number, by):
     stages(2)
     ready = stages.folder / "ready"
     command = f"touch '{ready}'; for i in $(seq 600); do sleep 0.05; done"
-    line = ["bash", str(stages.folder / "run.sh"), "k", command, "3"]
+    line = ["env", "--default-signal", "bash", str(stages.folder / "run.sh"), "k", command, "3"]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=stages.env,
-                               start_new_session=True, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
+                               start_new_session=True)
     while not ready.exists():
         time.sleep(0.02)
     process.send_signal(number)
