@@ -44,6 +44,7 @@ from wespk.utils.registry import nearest
 ROOT = Path(__file__).resolve().parent.parent
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 POLL_SECONDS = 0.05
+OF_SCORING = ("trials", "score-norm", "top-n", "cohort", "expected")
 MACHINE = ("nj", "gpus", "cmd")  # how to run, which changes no result
 FILES = ("lm-overlay", "expected")  # options of run.sh that name files; in a grid relative to the recipe
 REACHED_FINE_TUNING = re.compile(r"^\d\d:\d\d:\d\d stage 8, ", re.MULTILINE)  # run.sh says so once stages 3 to 7 are done
@@ -188,6 +189,8 @@ def command(plan, stages, conf, run_set, options, more=()):
     pairs.update(plan.options)
     if stages[1] < 8:
         pairs = {name: value for name, value in pairs.items() if not name.startswith(OF_FINE_TUNING)}
+    if stages[1] < 3:  # the data serve other experiments too: all trial lists are prepared, whichever are scored here
+        pairs = {name: value for name, value in pairs.items() if name not in OF_SCORING}
     words = [f"--{name}={value}" for name, value in pairs.items() if str(value)]
     return ["bash", str(plan.recipe / "run.sh"), *words]
 

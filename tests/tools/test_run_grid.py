@@ -95,6 +95,14 @@ def test_every_run_is_made_once_and_then_no_more(recipe):
     assert (recipe.root / "COMPARISON.md").read_text() == text
 
 
+def test_the_data_are_made_for_every_list_whichever_the_runs_score(recipe):
+    recipe.define(options={"trials": "hard", "score-norm": "none"})
+    recipe.run("--", "--top-n", 200, "--voxceleb1", "vox")
+    data, *runs = recipe.calls()
+    assert {"trials", "score-norm", "top-n"}.isdisjoint(data) and data["voxceleb1"] == "vox"
+    assert all((run["trials"], run["score-norm"], run["top-n"]) == ("hard", "none", "200") for run in runs)
+
+
 def test_what_is_no_longer_as_it_was_is_run_again_and_nothing_else(recipe):
     recipe.run()
     assert recipe.to_do() == []
