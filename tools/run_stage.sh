@@ -8,11 +8,13 @@
 #     marks                   array of the files by which a stage that was stopped goes on from jobs that are done
 #     beyond                  array of beginnings of options and inputs: the stage may have been done with more of those
 #
-# check_N, which stops unless what it needs is there; forget_N, if need be, by which a stage that is done but is to be
-# done by force loses what it would go on from; vet_N, if need be, which looks at the options once the stage is
-# known to have work to do; and work_N, the commands. Until work_N nothing is written, so that a stage refused for its
+# check_N, which stops unless what it needs is there; vet_N, if need be, which looks at the options once the stage is
+# known to have work to do; forget_N, if need be, by which a stage that is to be done by force loses what it would go on
+# from, and stale_N beside it, which says whether that is worthless though the stage was stopped before its end; and
+# work_N, the commands. Until work_N nothing is written, so that a stage refused for its
 # options stays as done as it was. The accounts are kept by stage_mark.py in DATA/.stages and EXP/.stages, where the
-# locks are too.
+# locks are too, and the file "forced": the words of a command with --force ($command_words) and the stages that it has
+# done, so that the same command goes on when it was stopped.
 
 die() {
   printf '%s: error: %s\n' "$(basename "$0")" "$1" >&2
@@ -79,12 +81,16 @@ command goes on" >&2
 }
 trap at_exit EXIT
 
-account() { # stage_mark.py's command $2 for stage $1; the rest are its words
-  local folder=$exp
+marks_of() { # the folder with the accounts of stage $1
   if [ "$1" -le 2 ]; then
-    folder=$data
+    printf '%s' "$data/.stages"
+  else
+    printf '%s' "$exp/.stages"
   fi
-  python "$WESPK_ROOT/tools/stage_mark.py" "$2" "$folder/.stages/$1.json" "${@:3}"
+}
+
+account() { # stage_mark.py's command $2 for stage $1; the rest are its words
+  python "$WESPK_ROOT/tools/stage_mark.py" "$2" "$(marks_of "$1")/$1.json" "${@:3}"
 }
 
 need() { # stop unless file $2 is there, which stage $1 makes
@@ -165,8 +171,48 @@ finish() { # mark stage $1 done, with the outputs that are there now
   account "$1" "done" "${flags[@]}"
 }
 
+# What this command has done by force, if it was begun and stopped before. The list of another command is worth nothing
+# once there is work in its folder.
+forced_lists=()
+is_ours() { # is the list $1 of this very command?
+  local words
+  [ "$force" = true ] && [ -e "$1" ] && IFS= read -r words <"$1" && [ "$words" = "$command_words" ]
+}
+
+is_redone() { # has this command done stage $1 by force already?
+  local list
+  list=$(marks_of "$1")/forced
+  is_ours "$list" && grep -qx -e "$1" "$list"
+}
+
+remember() { # that this command has done stage $1
+  local list
+  list=$(marks_of "$1")/forced
+  if ! is_ours "$list"; then
+    printf '%s\n' "$command_words" >"$list"
+  fi
+  printf '%s\n' "$1" >>"$list"
+}
+
+end_of_command() { # all is done: the same command begins anew the next time
+  local list
+  for list in "${forced_lists[@]}"; do
+    if is_ours "$list"; then
+      rm -f "$list"
+    fi
+  done
+}
+
+forget() { # by force: what stage $1, which is to be run because of $2, would go on from, unless that is half its work
+  if [ "$2" != "not done yet" ] && declare -F "forget_$1" >/dev/null; then
+    if [ "$2" != "was stopped before its end" ] || "stale_$1"; then
+      "forget_$1"
+    fi
+  fi
+}
+
 run_stage() { # number
-  local reason flags=() extra=() word
+  local reason flags=() extra=() word list
   current=$1 log='' options=() inputs=() outputs=() beyond=() marks=()
   "plan_$1"
   say "stage $1, $title: $reads -> $writes"
@@ -180,16 +226,23 @@ run_stage() { # number
   for word in "${beyond[@]}"; do
     extra+=(--beyond "$word")
   done
+  list=$(marks_of "$1")/forced
+  forced_lists+=("$list")
   if reason=$(account "$1" check "${flags[@]}" "${extra[@]}") && [ "$force" = false ]; then
     say "stage $1 is done already and current"
+  elif [ -z "$reason" ] && is_redone "$1"; then
+    say "stage $1 is done already by this command, which goes on (without $list it would begin anew)"
   else
     if declare -F "vet_$1" >/dev/null; then
       "vet_$1"
     fi
     lock_folders "$1"
     say "stage $1 runs: ${reason:-current, but --force}"
-    if [ -z "$reason" ] && declare -F "forget_$1" >/dev/null; then
-      "forget_$1"
+    if ! is_ours "$list"; then
+      rm -f "$list"
+    fi
+    if [ "$force" = true ]; then
+      forget "$1" "$reason"
     fi
     if [ "$reason" != "was stopped before its end" ]; then
       rm -f "${marks[@]}"
@@ -197,6 +250,9 @@ run_stage() { # number
     account "$1" begin "${flags[@]}"
     "work_$1"
     finish "$1"
+    if [ "$force" = true ]; then
+      remember "$1"
+    fi
   fi
   current=
 }

@@ -5,6 +5,8 @@
     stage_mark.py begin MARK [--option NAME=VALUE ...] [--input PATH ...]   note the start; MARK disappears
     stage_mark.py done  MARK [--output PATH ...]                            note the end; MARK appears
     stage_mark.py ready MARK [--option NAME=VALUE ...] [--input PATH ...]   exit 0: a later stage may build on it
+    stage_mark.py note  NOTE [--input PATH ...]                             note what these files are
+    stage_mark.py alike NOTE [--input PATH ...] [--like PATTERN ...]        exit 0: those that match are what was noted
 
 Both check and ready take --beyond BEGINNING: recorded options and inputs whose names begin so do not count unless they
 are asked for, as the stage then did more than is wanted now.
@@ -17,8 +19,12 @@ content is the same. A folder counts by what lies in it, down to two levels (nam
 ``ready`` looks at the options given, at the inputs that are still there, and at whether the stage was begun and not
 finished; its --input are the files that the later stage is about to read, which must be as the stage's last run left
 them. It prints why if not. Where there is no mark at all (files brought along) it is content.
+
+``alike`` compares the contents alone, as a training may go on when its data lie elsewhere now; NOTE may be a MARK too.
 """
 
+import collections
+import fnmatch
 import hashlib
 import json
 import os
@@ -165,6 +171,26 @@ def why_not_ready(mark, options, consumed, beyond=()):
     return first(reasons)
 
 
+def why_not_alike(note, inputs, patterns):
+    """Why the files ``inputs`` that match are not those noted, wherever they lay, or an empty text; None noted will do."""
+    record = read(note)
+    if record is None:
+        return ""
+
+    def matching(paths):
+        return [path for path in paths if any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)]
+
+    before = collections.Counter(record["inputs"][path] for path in matching(record["inputs"]))
+    reasons = []
+    for path in matching(inputs):
+        now = fingerprint(path)
+        if not before[now]:
+            reasons.append(f"{path} is new or has changed")
+        before[now] -= 1
+    gone = sum(number for number in before.values() if number > 0)
+    return first(reasons) or (f"{gone} files less than there were" if gone else "")
+
+
 def begin(mark, options, inputs):
     """Record the start of a stage; its mark disappears until ``done``."""
     write(begun(mark), {"options": options, "inputs": {path: fingerprint(path) for path in inputs}})
@@ -188,31 +214,35 @@ def done(mark, outputs):
 
 
 def parse(words):
-    """(command, mark, options, inputs, outputs, beyond) from the command line."""
-    if len(words) < 2 or words[0] not in ("check", "begin", "done", "ready"):
+    """(command, mark, options, inputs, outputs, beginnings or patterns) from the command line."""
+    if len(words) < 2 or words[0] not in ("check", "begin", "done", "ready", "note", "alike"):
         sys.exit(__doc__)
-    options, paths, beyond = {}, {"--input": [], "--output": []}, ()
+    options, paths, names = {}, {"--input": [], "--output": []}, ()
     rest = words[2:]
     for flag, value in zip(rest[::2], rest[1::2], strict=True):
         if flag == "--option":
             name, _, text = value.partition("=")
             options[name] = text
-        elif flag == "--beyond":
-            beyond += (value,)
+        elif flag in ("--beyond", "--like"):
+            names += (value,)
         else:
             paths[flag].append(os.path.abspath(value))
-    return words[0], words[1], options, paths["--input"], paths["--output"], beyond
+    return words[0], words[1], options, paths["--input"], paths["--output"], names
 
 
 def main():
-    command, mark, options, inputs, outputs, beyond = parse(sys.argv[1:])
+    command, mark, options, inputs, outputs, names = parse(sys.argv[1:])
     if command == "begin":
         begin(mark, options, inputs)
     elif command == "done":
         done(mark, outputs)
+    elif command == "note":
+        write(mark, {"options": {}, "inputs": {path: fingerprint(path) for path in inputs}})
     else:
-        why_not = why_not_current if command == "check" else why_not_ready
-        reason = why_not(mark, options, inputs, beyond)
+        if command == "alike":
+            reason = why_not_alike(mark, inputs, names)
+        else:
+            reason = (why_not_current if command == "check" else why_not_ready)(mark, options, inputs, names)
         if reason:
             print(reason)
             sys.exit(1)

@@ -54,7 +54,8 @@ which stages, which experiment
   --stage N            first stage
   --stop-stage N       last stage
   --force BOOL         do the stages asked for even if they are done and current
-                       (a training that is done is begun anew: its checkpoints are removed first)
+                       (a training that is done or whose data changed is begun anew: its checkpoints are removed
+                       first); a command that was stopped goes on when it is given again
   --config FILE        configuration; empty: the recipe's default, but the experiment's own from stage 4 on, and with
                        --exp from stage 3 on, unless --overlay, --set, --epochs or --seed is given
   --overlay FILES      YAML laid over the configuration; several: separated by commas, the last one counts most
@@ -89,6 +90,7 @@ what a recipe says of itself
   --corpus NAME        see wespk/corpora
   --default-config FILE  configuration without --config
   --corpus-script FILE   bash script to run before stage 1, to make the corpus"
+printf -v command_words '%q ' "$@"
 given=" " # the names of the options on the command line
 for word in "$@"; do
   if [[ $word == --* ]]; then
@@ -334,6 +336,7 @@ done
 if [ "$stop_stage" -eq 8 ]; then
   stage_8
 fi
+end_of_command
 if [ "$stop_stage" -ge 7 ]; then
   printf '\n'
   cat "$exp/results/RESULTS.md"

@@ -15,7 +15,7 @@ SCRIPT = f"""
 set -euo pipefail
 export WESPK_ROOT='{ROOT}'
 here=$(cd "$(dirname "$0")" && pwd)
-data="$here/the data" force="${{FORCE:-false}}" exp="$here/exp" kind=$1 command=$2
+data="$here/the data" force="${{FORCE:-false}}" exp="$here/exp" kind=$1 command=$2 command_words="$*"
 mkdir -p "$data"
 . "$WESPK_ROOT/tools/run_stage.sh"
 plan_2() {{ title=first reads=in writes=middle options=("kind=$kind") inputs=("$here/in") outputs=("$data/middle"); }}
@@ -25,7 +25,10 @@ plan_3() {{ marks=("$exp"/job.*.json) title=second reads=middle writes=out
   options=("$command") inputs=("$data/middle") outputs=("$exp/out"); }}
 check_3() {{ need 2 "$data/middle"; build_on 2 "kind=$kind"; }}
 work_3() {{ log=the.log; run bash -c "$command"; cp "$data/middle" "$exp/out"; }}
+stale_3() {{ [ -e "$here/stale" ]; }}
+forget_3() {{ rm -f "$exp/half"; }}
 for number in ${{@:3}}; do run_stage "$number"; done
+end_of_command
 """
 
 
@@ -138,3 +141,34 @@ def test_what_the_jobs_of_a_stopped_stage_have_done_is_kept_and_that_of_a_whole_
     mark.touch()
     assert stages(3, command=command)[0] == 0 and mark.exists()
     assert stages(3, command=command + "; true")[0] == 7 and not mark.exists()
+
+
+@pytest.mark.parametrize("change, kept", [("", False), ("data", False), ("stop", True), ("stop and data", False)])
+def test_by_force_a_stage_forgets_what_it_would_go_on_from_unless_it_was_stopped(stages, change, kept):
+    half = stages.folder / "exp" / "half"
+    stages(2, 3)
+    if "stop" in change:
+        stages(3, command="exit 85")
+    if "data" in change:
+        (stages.folder / "stale").touch()
+        (stages.folder / "in").write_text("two\n")
+        stages(2)
+    half.touch()
+    stages.env["FORCE"] = "true"
+    assert stages(3, command="exit 85" if "stop" in change else "true")[0] in (0, 85) and half.exists() == kept
+
+
+def test_a_forced_command_that_was_stopped_goes_on_and_begins_anew_after_its_end(stages):
+    stop, by_force = stages.folder / "stop", stages.folder / "the data" / ".stages" / "forced"
+    command = f"[ ! -e '{stop}' ] || exit 85"
+    stages(2, 3, command=command)
+    stages.env["FORCE"] = "true"
+    stop.touch()
+    assert stages(2, 3, command=command)[0] == 85
+    _, said, _ = stages(2, 3, command=command)
+    assert said[1] == f"stage 2 is done already by this command, which goes on (without {by_force} it would begin anew)"
+    assert stages(2, command=command)[1][1] == "stage 2 runs: current, but --force"  # another command
+    assert stages(2, 3, command=command)[1][1] == "stage 2 runs: current, but --force"  # of whose work the first knows nothing
+    stop.unlink()
+    assert "is done already by this command" in stages(2, 3, command=command)[1][1] and not by_force.exists()
+    assert stages(2, 3, command=command)[1][1::2] == [f"stage {n} runs: current, but --force" for n in (2, 3)]

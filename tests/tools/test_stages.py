@@ -333,6 +333,33 @@ def test_training_by_force_begins_anew_unless_it_was_not_at_its_end(scored):
     assert "stage 3 runs: was stopped before its end" in said and extra.exists()
 
 
+def test_checkpoints_of_other_features_are_not_taken_for_trained_on_these(scored):
+    scored.only(2, "--force", "true")  # the same content
+    assert CURRENT.format(3) in scored.only(3)[1]
+    scored.only(2, "--force", "true", text="other features")
+    status, _, errors = scored.only(3, check=False)
+    assert status == 1 and f"{scored.exp} was trained on other data than these ({scored.data}/train/feats/feats.1.ark" in errors
+    assert "train it anew with --force true" in errors and "wespk.bin.train " not in scored.calls()
+    old = scored.exp / "checkpoints" / "epoch_0000.pt"
+    old.touch()
+    scored.only(3, "--force", "true")
+    assert not old.exists() and CURRENT.format(3) in scored.only(3)[1]
+
+
+def test_a_stopped_training_does_not_go_on_with_other_features(scored):
+    stop = scored.folder / "log.train.status"
+    stop.write_text("85")
+    half = scored.exp / "checkpoints" / "epoch_0000.pt"
+    assert scored.only(3, "--force", "true", check=False)[0] == 85
+    half.parent.mkdir()
+    half.touch()
+    scored.only(2, "--force", "true", text="other features")
+    assert scored.only(3, check=False)[0] == 1 and "wespk.bin.train " not in scored.calls()
+    stop.unlink()
+    scored.only(3, "--force", "true")
+    assert not half.exists()
+
+
 def test_an_experiment_that_there_is_not_is_answered_by_those_there_are(scored):
     scored.run("--stage", 3, "--stop-stage", 3, "--seed", 7)
     shutil.rmtree(scored.exp)

@@ -175,7 +175,7 @@ def test_going_on_from_other_weights_than_the_run_was_begun_with_is_refused(old,
     trainer(tmp_path, "exp", sets, named(MemorySource()))
     state["model"]["segment.bias"] += 1
     torch.save(state, path)
-    with pytest.raises(InputError, match="begun from other weights than .*old.pt holds now: delete the folder"):
+    with pytest.raises(InputError, match="begun from other weights than .*old.pt holds now: train it anew"):
         trainer(tmp_path, "exp", sets, named(MemorySource()))
 
 

@@ -69,7 +69,45 @@ check_3() {
   fi
 }
 
+# What training was begun with is noted in EXP/.stages/3.trained_on.json. Without --force, checkpoints of other features
+# (or waveforms or noises) are refused here; other keys, labels, lengths or initial weights are refused by training itself.
+what_it_heard=('*/train/feats/*.ark' '*/wav.scp' '*/musan/*.scp' '*/rirs/*.scp')
+
+trained_on_these() { # were the inputs that match one of the patterns $@ what the checkpoints are of? Prints why not
+  local path notes=() found=() flags=()
+  existing found "$exp"/checkpoints/*.pt
+  existing notes "$exp"/.stages/{3.trained_on.json,3.json,3.json.begun}
+  if [ "${#found[@]}" -gt 0 ] && [ "${#notes[@]}" -gt 0 ]; then
+    for path in "${inputs[@]}"; do
+      flags+=(--input "$path")
+    done
+    for path in "$@"; do
+      flags+=(--like "$path")
+    done
+    python "$WESPK_ROOT/tools/stage_mark.py" alike "${notes[0]}" "${flags[@]}"
+  fi
+}
+
+stale_3() {
+  ! trained_on_these "${what_it_heard[@]}" '*/feats.scp' '*/utt2spk' '*.pt' >/dev/null
+}
+
+note_data() { # what training begins with; it stays when training goes on
+  local path found=() flags=()
+  existing found "$exp"/checkpoints/*.pt
+  if [ "${#found[@]}" -eq 0 ] || [ ! -e "$exp/.stages/3.trained_on.json" ]; then
+    for path in "${inputs[@]}"; do
+      flags+=(--input "$path")
+    done
+    python "$WESPK_ROOT/tools/stage_mark.py" note "$exp/.stages/3.trained_on.json" "${flags[@]}"
+  fi
+}
+
 vet_3() {
+  local reason
+  if [ "$force" = false ] && ! reason=$(trained_on_these "${what_it_heard[@]}"); then
+    die "$exp was trained on other data than these ($reason): train it anew with --force true, or under another --exp"
+  fi
   if [ -z "$conf_vetted" ]; then
     run python -m wespk.bin.check_config "${conf_words[@]}"
   fi
@@ -98,6 +136,7 @@ work_3() {
   if has_label_noise; then
     run python -m wespk.bin.relabel --train-data "$(training_data)" --originals "$data/train" "${conf_words[@]}"
   fi
+  note_data
   log="$exp/train.log"
   rm -f "$exp/requeue"
   run "${launcher[@]}" -m wespk.bin.train "${words[@]}" || status=$?

@@ -57,7 +57,8 @@ def load(path, device="cpu", mmap=False):
 def check_same_data(path, expected):
     """Raise ``InputError`` if the checkpoint ``path`` was trained on data of another ``fingerprint`` than ``expected``."""
     if load(path, mmap=True)["fingerprint"] != expected:
-        raise InputError(f"{path} was trained on other data than these (fingerprint differs); train under another --exp")
+        raise InputError(f"{path} was trained on other data than these (fingerprint differs); train under another "
+                         "--exp, or anew (run.sh --force true)")
 
 
 def epoch_path(folder, epoch):

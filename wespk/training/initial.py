@@ -43,8 +43,8 @@ class InitialWeights:
         except InputError:  # it has gone, which does no harm
             return before
         if before not in (None, now):
-            raise InputError(f"{folder} was begun from other weights than {self.path} holds now: delete the folder to train "
-                             "it again from these, or train under another --exp")
+            raise InputError(f"{folder} was begun from other weights than {self.path} holds now: train it "
+                             "anew from these (run.sh --force true), or train under another --exp")
         return now
 
     def _classes(self, resumed):
