@@ -83,6 +83,24 @@ def test_another_average_is_fine_tuned_again(tuned):
     assert status == 1 and "stage 8 builds on stage 4, which is out of date" in errors
 
 
+def test_by_force_the_fine_tuning_of_what_was_trained_anew_is_begun_anew_too(tuned):
+    old = [exp / "checkpoints" / "epoch_0000.pt" for exp in (tuned.exp, tuned.fine)]
+    stop = tuned.folder / "log.score_norm.status"
+    words = ("--stage", 3, "--stop-stage", 8, "--exp", tuned.exp, "--force", "true")
+    for path in old:
+        path.touch()
+    assert tuned.run(*words, text="another average")[0] == 0
+    assert not any(path.exists() for path in old) and len(tuned.calls_of("train")) == 2
+    for path in old:
+        path.touch()
+    stop.write_text("85")
+    assert tuned.run(*words, check=False)[0] == 85 and [path.exists() for path in old] == [False, True]
+    stop.unlink()
+    _, said, _ = tuned.run(*words)
+    assert len(tuned.calls_of("train")) == 1 and not old[1].exists()
+    assert sum("done already by this command" in line for line in said) == 3  # stages 3 to 5 of the experiment itself
+
+
 def test_an_interruption_hands_on_its_status_and_is_taken_up(tuned):
     shutil.rmtree(tuned.fine)
     stop = tuned.folder / "log.train.status"

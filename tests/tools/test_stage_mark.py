@@ -163,3 +163,23 @@ def test_what_was_done_beyond_the_wanted_does_not_count(account):
     account.input.write_text("other")
     assert account.call("check", *less) == (0, "") and account.call("ready", *less[-4:]) == (0, "")
     assert account.call("check", *less, "--input", str(account.input)) == (1, f"input {account.input} has changed")
+
+
+def test_alike_are_the_same_contents_wherever_they_lie(account):
+    folder, note = account.folder, account.mark
+    for name in ("feats.1.ark", "feats.2.ark", "feats.scp"):
+        (folder / name).write_text(name)
+    words = [word for name in ("feats.1.ark", "feats.2.ark", "feats.scp") for word in ("--input", str(folder / name))]
+    like = ("--like", "*/feats.*.ark")
+    assert account.call("alike", *words, *like) == (0, "")  # nothing was noted
+    assert account.call("note", *words) == (0, "") and note.exists()
+    (folder / "feats.scp").write_text("not asked for")
+    moved = [word.replace(str(folder), str(folder / "moved")) for word in words]
+    (folder / "moved").mkdir()
+    for name in ("feats.1.ark", "feats.2.ark", "feats.scp"):
+        (folder / name).rename(folder / "moved" / name)
+    assert account.call("alike", *moved, *like) == (0, "")
+    assert account.call("alike", *moved[:2], *like) == (1, "1 files less than there were")
+    assert account.call("alike", *moved, *like, "--like", "*.scp")[0] == 1
+    (folder / "moved" / "feats.2.ark").write_text("other")
+    assert account.call("alike", *moved, *like) == (1, f"{folder}/moved/feats.2.ark is new or has changed")
