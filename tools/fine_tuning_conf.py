@@ -1,30 +1,18 @@
 """The configuration of a fine-tuning (stage 8): an overlay laid over an experiment's own, and whether that makes sense."""
 
-import tempfile
 from pathlib import Path
 
 from wespk.utils.cli import main
 
 
-def lay_over(base, overlay, sets):
-    """``overlay`` and ``sets`` over the merged configuration ``base`` (dict), checked as wespk.utils.config.load does."""
-    import yaml
-
-    from wespk.utils import config as configuration
-
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
-        yaml.safe_dump(base, file)
-        file.flush()
-        return configuration.load(file.name, overlay, sets)
-
-
 def completed(base, overlay, sets):
     """``overlay`` with a *_waves.yaml from its folder behind it, if that fits ``base``; else None."""
+    from wespk.utils import config as configuration
     from wespk.utils.errors import InputError
 
     for path in sorted(Path(overlay.split(",")[0]).parent.glob("*_waves.yaml")):
         try:
-            lay_over(base, f"{overlay},{path}", sets)
+            configuration.lay_over(base, f"{overlay},{path}", sets)
         except InputError:
             continue
         return f"{overlay},{path}"
@@ -51,7 +39,7 @@ def fine_tuning_conf(config: str = "", overlay: str = "", set: str = "", lm_over
 
     base = configuration.load(config, overlay, set)
     try:
-        conf = lay_over(base, lm_overlay, lm_set)
+        conf = configuration.lay_over(base, lm_overlay, lm_set)
     except InputError:
         better = completed(base, lm_overlay, lm_set) if base["data"]["input"] == "waves" else None
         if better is None:

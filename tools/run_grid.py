@@ -26,13 +26,11 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import stage_mark
-import yaml
 from submit.array_job import quoted, tail
 from submit.visible_gpus import visible_gpus
 
@@ -163,10 +161,7 @@ def merged(plan, run):
         if run.stop_stage == 8:
             words = words_of(plan, run)
             overlay = words.get("lm-overlay") or str(plan.recipe / "conf" / "lmft.yaml")
-            with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
-                yaml.safe_dump(confs[""], file)
-                file.flush()
-                confs[FINE_TUNED] = config.load(file.name, overlay, words.get("lm-set", ""))
+            confs[FINE_TUNED] = config.lay_over(confs[""], overlay, words.get("lm-set", ""))
         return confs
     except InputError as error:
         raise InputError(f"{plan.path}: '{run.folder}': {error}") from None

@@ -278,9 +278,21 @@ def load(config=None, overlay=None, sets=""):
 
     A file that makes sense on certain configurations alone says so: ``only_for: {loss: {name: aam_softmax}}``.
     """
+    return _lay_over(read_yaml(DEFAULTS), (config, *_paths(overlay)), sets)
+
+
+def lay_over(base, overlay, sets=""):
+    """``overlay`` and ``sets``, as in ``load``, over the merged configuration ``base``, which stays as it is: a new dict."""
+    return _lay_over(base, _paths(overlay), sets)
+
+
+def _paths(overlay):
+    return str(overlay).split(",") if overlay else ()
+
+
+def _lay_over(conf, paths, sets):
     rules = schema()
-    conf = read_yaml(DEFAULTS)
-    for path in (config, *(str(overlay).split(",") if overlay else ())):
+    for path in paths:
         if path:
             over = _read_with_includes(path, rules)
             _check_fits(path, over.pop(ONLY_FOR, {}), conf)
