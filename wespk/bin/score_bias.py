@@ -21,6 +21,7 @@ def score_bias(trials: str, embeddings: str, checkpoint: str, out: str, enroll_e
     from wespk.io.tables import read_trials
     from wespk.scoring.bias import write_llr
     from wespk.scoring.cosine import score_trials
+    from wespk.training.supervised import build_head
     from wespk.training.trained_loss import load_loss
     from wespk.utils.errors import InputError
 
@@ -31,7 +32,7 @@ def score_bias(trials: str, embeddings: str, checkpoint: str, out: str, enroll_e
         raise InputError(f"{path} was trained with loss.name={conf['loss']['name']}: {error}") from None
     about = {"checkpoint": str(path), "margin_type": loss.margin_type, "final_margin": loss.margin}
     if conf["train"]["init_head"] == "none":
-        about["first_bias"] = load_loss(checkpoint, trained=False)[0].log_odds().bias
+        about["first_bias"] = build_head(conf, loss.embed_dim, loss.num_classes).log_odds().bias
     pairs = read_trials(trials)
     cosines = score_trials(pairs.enroll, pairs.test, embeddings, enroll_embeddings)
     write_llr(out, pairs.enroll, pairs.test, cosines, log_odds, about)

@@ -105,6 +105,16 @@ def load_checkpoint(exp_dir_or_checkpoint, device="cpu"):
     return path, state
 
 
+def put_weights(module, weights, path, complaint):
+    """Load the state dict ``weights`` of checkpoint ``path``; raises ``InputError`` beginning with ``complaint`` if misfit."""
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{path}: {complaint} ({reason}); the file was put together from two experiments, or another "
+                         "version of wespk wrote it") from None
+
+
 def load_network(exp_dir_or_checkpoint, device="cpu"):
     """The network of an experiment or checkpoint file, with its weights, in eval mode on ``device`` -> ``Network``.
 
@@ -112,12 +122,7 @@ def load_network(exp_dir_or_checkpoint, device="cpu"):
     """
     path, state = load_checkpoint(exp_dir_or_checkpoint, device)
     model = build_model(state["config"]["model"])
-    try:
-        model.load_state_dict(state["model"])
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{path}: its weights do not fit its own config's model ({reason}); the file was put together "
-                         "from two experiments, or another version of wespk wrote it") from None
+    put_weights(model, state["model"], path, "its weights do not fit its own config's model")
     front_end = FrontEnd(state["config"]["features"])
     if front_end.feat_dim != model.feat_dim:
         raise InputError(f"{path}: its features have {front_end.feat_dim} values a frame, but its network takes "
