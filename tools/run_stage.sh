@@ -81,6 +81,14 @@ command goes on" >&2
 }
 trap at_exit EXIT
 
+add_flags() { # append to the array named $1 each of the words from $3 on, with the option $2 before it
+  local -n flag_list=$1
+  local word
+  for word in "${@:3}"; do
+    flag_list+=("$2" "$word")
+  done
+}
+
 marks_of() { # the folder with the accounts of stage $1
   if [ "$1" -le 2 ]; then
     printf '%s' "$data/.stages"
@@ -103,9 +111,7 @@ need() { # stop unless file $2 is there, which stage $1 makes
 # done with and, beginning with /, files that its last run must have left as they are now; $beyond is as in a plan.
 build_on() {
   local reason flags=() word
-  for word in "${beyond[@]}"; do
-    flags+=(--beyond "$word")
-  done
+  add_flags flags --beyond "${beyond[@]}"
   for word in "${@:2}"; do
     if [[ $word == /* ]]; then
       flags+=(--input "$word")
@@ -163,11 +169,9 @@ lock_folders() { # for stage $1
 }
 
 finish() { # mark stage $1 done, with the outputs that are there now
-  local flags=() path
+  local flags=()
   "plan_$1"
-  for path in "${outputs[@]}"; do
-    flags+=(--output "$path")
-  done
+  add_flags flags --output "${outputs[@]}"
   account "$1" "done" "${flags[@]}"
 }
 
@@ -212,20 +216,14 @@ forget() { # by force: what stage $1, which is to be run because of $2, would go
 }
 
 run_stage() { # number
-  local reason flags=() extra=() word list
+  local reason flags=() extra=() list
   current=$1 log='' options=() inputs=() outputs=() beyond=() marks=()
   "plan_$1"
   say "stage $1, $title: $reads -> $writes"
   "check_$1"
-  for word in "${options[@]}"; do
-    flags+=(--option "$word")
-  done
-  for word in "${inputs[@]}"; do
-    flags+=(--input "$word")
-  done
-  for word in "${beyond[@]}"; do
-    extra+=(--beyond "$word")
-  done
+  add_flags flags --option "${options[@]}"
+  add_flags flags --input "${inputs[@]}"
+  add_flags extra --beyond "${beyond[@]}"
   list=$(marks_of "$1")/forced
   forced_lists+=("$list")
   if reason=$(account "$1" check "${flags[@]}" "${extra[@]}") && [ "$force" = false ]; then

@@ -74,16 +74,12 @@ check_3() {
 what_it_heard=('*/train/feats/*.ark' '*/wav.scp' '*/musan/*.scp' '*/rirs/*.scp')
 
 trained_on_these() { # were the inputs that match one of the patterns $@ what the checkpoints are of? Prints why not
-  local path notes=() found=() flags=()
+  local notes=() found=() flags=()
   existing found "$exp"/checkpoints/*.pt
   existing notes "$exp"/.stages/{3.trained_on.json,3.json,3.json.begun}
   if [ "${#found[@]}" -gt 0 ] && [ "${#notes[@]}" -gt 0 ]; then
-    for path in "${inputs[@]}"; do
-      flags+=(--input "$path")
-    done
-    for path in "$@"; do
-      flags+=(--like "$path")
-    done
+    add_flags flags --input "${inputs[@]}"
+    add_flags flags --like "$@"
     python "$WESPK_ROOT/tools/stage_mark.py" alike "${notes[0]}" "${flags[@]}"
   fi
 }
@@ -93,12 +89,10 @@ stale_3() {
 }
 
 note_data() { # what training begins with; it stays when training goes on
-  local path found=() flags=()
+  local found=() flags=()
   existing found "$exp"/checkpoints/*.pt
   if [ "${#found[@]}" -eq 0 ] || [ ! -e "$exp/.stages/3.trained_on.json" ]; then
-    for path in "${inputs[@]}"; do
-      flags+=(--input "$path")
-    done
+    add_flags flags --input "${inputs[@]}"
     python "$WESPK_ROOT/tools/stage_mark.py" note "$exp/.stages/3.trained_on.json" "${flags[@]}"
   fi
 }
