@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from wespk.losses import build_loss
 from wespk.training.balance import Balance
-from wespk.training.sharded_head import _Gather
+from wespk.training.gather import gather_with_gradient
 from wespk.utils import dist
 
 PARTS = ((3, 2), (1, 4))  # utterances of the two processes in each micro-batch
@@ -65,7 +65,7 @@ class Objective(nn.Module):
     def forward(self, x, labels):
         z = self.network(x)
         sizes = dist.from_all(len(z))
-        everyone = _Gather.apply(z, sizes) if dist.world_size() > 1 else z
+        everyone = gather_with_gradient(z, sizes) if dist.world_size() > 1 else z
         first = sum(sizes[: dist.rank()])
         losses = {"aam": self.loss(z, labels)} if self.loss else {}
         losses |= {"contrast": contrast(self.squeeze(z), self.squeeze(everyone), first),

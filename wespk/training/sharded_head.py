@@ -13,11 +13,11 @@ Files know nothing of this: a checkpoint holds the whole head and the whole stat
 """
 
 import torch
-import torch.distributed
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from wespk.losses.blocks import BlockHead
+from wespk.training.gather import gather, gather_with_gradient, own_rows
 from wespk.utils import dist
 from wespk.utils.errors import InputError
 from wespk.utils.precision import at_least_float32
@@ -28,34 +28,6 @@ def check_shardable(loss, name):
     if not isinstance(loss, BlockHead):
         raise InputError(f"runtime.shard_head: loss.name={name} cannot be split over processes; sphereface2, aam_softmax "
                          "and am_softmax can. Leave runtime.shard_head at false")
-
-
-def _gather(tensor, sizes):
-    """Every process's ``tensor`` (n, ...), n being ``sizes[rank]``, one below another, on every process. No gradient."""
-    padded = tensor.new_zeros(max(sizes), *tensor.shape[1:])
-    padded[: len(tensor)] = tensor
-    pieces = [torch.empty_like(padded) for _ in sizes]
-    torch.distributed.all_gather(pieces, padded)
-    return torch.cat([piece[:size] for piece, size in zip(pieces, sizes)])
-
-
-class _Gather(torch.autograd.Function):
-    """``_gather`` with a gradient: the sum of what all processes send back to this one's rows."""
-
-    @staticmethod
-    def forward(ctx, tensor, sizes):
-        ctx.rows = _own(sizes)
-        return _gather(tensor, sizes)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return dist.sum_over_ranks(gradient.contiguous().clone())[ctx.rows], None
-
-
-def _own(sizes):
-    """Slice of this process's rows, when process i has ``sizes[i]`` of them."""
-    first = sum(sizes[: dist.rank()])
-    return slice(first, first + sizes[dist.rank()])
 
 
 class ShardedHead(nn.Module):
@@ -75,7 +47,7 @@ class ShardedHead(nn.Module):
         if classes < world:
             raise InputError(f"runtime.shard_head: {classes} classes cannot be split over {world} processes")
         self.sizes = [classes * (i + 1) // world - classes * i // world for i in range(world)]
-        self.rows = _own(self.sizes)
+        self.rows = own_rows(self.sizes)
         head.weight = nn.Parameter(head.weight.detach()[self.rows].clone())
         head.weight.register_hook(lambda gradient: gradient / world)
         self.head, self.stats = head, {}
@@ -87,14 +59,14 @@ class ShardedHead(nn.Module):
     def forward(self, embeddings, labels):
         self.head.check(embeddings, labels)
         sizes = dist.from_all(len(labels))
-        own = _own(sizes)
+        own = own_rows(sizes)
         with torch.autocast(embeddings.device.type, enabled=False):
-            everyone = _Gather.apply(at_least_float32(embeddings), sizes)
-            part, value, best = self.head.partial(everyone, _gather(labels, sizes), self.rows.start)
+            everyone = gather_with_gradient(at_least_float32(embeddings), sizes)
+            part, value, best = self.head.partial(everyone, gather(labels, sizes), self.rows.start)
             ones = [1] * len(self.sizes)
-            parts = _Gather.apply(part[None], ones)
-            winner = _gather(value[None], ones).argmax(0, keepdim=True)
-            best = _gather(best[None], ones).gather(0, winner)[0]
+            parts = gather_with_gradient(part[None], ones)
+            winner = gather(value[None], ones).argmax(0, keepdim=True)
+            best = gather(best[None], ones).gather(0, winner)[0]
             self.stats = {"accuracy": (best[own] == labels).float().mean()}
             return self.head.losses(self.head.merge(parts))[own].mean()
 
