@@ -64,10 +64,11 @@ class WaveAugment:
         if waves.shape[1] < self.longest_source(num_samples):
             raise ValueError(f"{waves.shape[1]} samples cannot make {num_samples} at speeds {self.speeds}")
         with torch.no_grad():
-            waves = self._change_speed(waves, indices, num_samples, seed, epoch)
-            return self._spoil(waves, indices, seed, epoch)
+            waves = self.change_speed(waves, indices, num_samples, seed, epoch)
+            return self.spoil(waves, indices, seed, epoch)
 
-    def _change_speed(self, waves, indices, num_samples, seed, epoch):
+    def change_speed(self, waves, indices, num_samples, seed, epoch):
+        """The first half of a call: each row at the speed that its index draws, (B, num_samples), a copy."""
         changed = waves[:, :num_samples].clone()
         drawn = self.speeds_of(indices, seed, epoch) if self.speeds else np.zeros(len(indices), np.int64)
         for number, factor in enumerate(self.speeds, 1):
@@ -77,8 +78,8 @@ class WaveAugment:
                 changed[rows] = speed(source, factor, num_samples)
         return changed
 
-    def _spoil(self, waves, indices, seed, epoch):
-        """Reverberation or one kind of noise for the rows that draw it, in place."""
+    def spoil(self, waves, indices, seed, epoch):
+        """The second half: reverberation or one kind of noise for the rows that draw it, in place; returns ``waves``."""
         kinds = list(self.spans)
         hit = uniform(indices, seed, epoch, "spoil") < self.conf["prob"]
         wet = hit & (uniform(indices, seed, epoch, "reverb") < self.conf["reverb_share"])

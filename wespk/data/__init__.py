@@ -1,12 +1,17 @@
 """Training input: which chunks, in which order, from where."""
 
 
-def build_source(conf, data_dir, musan_dir=None, rirs_dir=None, device="cpu"):
-    """The source that ``data.input`` names: ``FeatureChunks`` or ``WaveChunks`` over ``data_dir``."""
+def build_source(conf, data_dir, musan_dir=None, rirs_dir=None, device="cpu", views=False):
+    """The source that ``data.input`` names over ``data_dir``: ``FeatureChunks`` or ``WaveChunks``.
+
+    With ``views``, for an objective that takes several views of each utterance: ``FeatureViews`` or ``WaveViews``.
+    """
     if conf["data"]["input"] == "feats":
         from wespk.data.chunks import FeatureChunks
+        from wespk.data.views import FeatureViews
 
-        return FeatureChunks(data_dir, conf)
+        return (FeatureViews if views else FeatureChunks)(data_dir, conf)
+    from wespk.data.views import WaveViews
     from wespk.data.waves import WaveChunks
 
-    return WaveChunks(data_dir, conf, musan_dir, rirs_dir, device)
+    return (WaveViews if views else WaveChunks)(data_dir, conf, musan_dir, rirs_dir, device)

@@ -91,23 +91,26 @@ class FeatureChunks:
 
     def fetch(self, epoch, items):
         """Chunks of the utterances ``items`` (B,): (dict of tensors for ``finish``, labels (B,))."""
-        draw = uniform(items, self.seed, epoch, "crop")
+        return self._chunks(items, uniform(items, self.seed, epoch, "crop")), self.labels[items]
+
+    def _chunks(self, rows, draws):
+        """Chunks of the utterances in ``rows`` (N,) from places by ``draws`` (N,) in [0, 1), as ``finish`` takes them."""
         if self.vad is not None:
-            chunks = np.stack([self._speech_chunk(i, u) for i, u in zip(items, draw)])
-            raw = RawChunks(torch.from_numpy(chunks), torch.zeros(len(items), 2), torch.zeros(0, dtype=torch.int16))
+            chunks = np.stack([self._speech_chunk(i, u) for i, u in zip(rows, draws)])
+            raw = RawChunks(torch.from_numpy(chunks), torch.zeros(len(rows), 2), torch.zeros(0, dtype=torch.int16))
         else:
-            spare = np.maximum(self.reader.num_frames[items] - self.frames, 0)
-            raw = self.reader.read_raw(items, (draw * (spare + 1)).astype(np.int64), self.frames)
-        return raw._asdict(), self.labels[items]
+            spare = np.maximum(self.reader.num_frames[rows] - self.frames, 0)
+            raw = self.reader.read_raw(rows, (draws * (spare + 1)).astype(np.int64), self.frames)
+        return raw._asdict()
 
     def _speech_chunk(self, item, draw):
         feats, speech = self.reader.read(item), read_array(self.vad[item])
         if len(speech) != len(feats):
-            raise InputError(f"{self.describe([item])}: {len(feats)} frames, but {len(speech)} VAD decisions; "
+            raise InputError(f"{self.keys[int(item)]}: {len(feats)} frames, but {len(speech)} VAD decisions; "
                              "run stage 2 again")
         feats = feats[speech > 0.5]
         if not len(feats):
-            raise InputError(f"{self.describe([item])}: the VAD found no speech in it; leave it out of the data folder")
+            raise InputError(f"{self.keys[int(item)]}: the VAD found no speech in it; leave it out of the data folder")
         start = int(draw * (max(len(feats) - self.frames, 0) + 1))
         return feats[np.arange(start, start + self.frames) % len(feats)]
 

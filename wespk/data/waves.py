@@ -121,10 +121,14 @@ class WaveChunks:
 
     def fetch(self, epoch, items):
         """Samples of the utterances ``items`` (B,): (dict of tensors for ``finish``, labels (B,))."""
+        return self._fetch(epoch, items, items)
+
+    def _fetch(self, epoch, items, crops):
+        """``fetch`` with the places drawn by other numbers, ``crops`` (B,), than the utterances' own."""
         wanted = self.augment.source_lengths(items, self.chunk, self.seed, epoch)
         waves = np.zeros((len(items), self.augment.longest_source(self.chunk)), np.float32)
         spare = np.maximum(self.samples[items] - wanted, 0)
-        starts = (uniform(items, self.seed, epoch, "crop") * (spare + 1)).astype(np.int64)
+        starts = (uniform(crops, self.seed, epoch, "crop") * (spare + 1)).astype(np.int64)
         for row, item, start, num in zip(waves, items, starts, wanted):
             found = _read(self.keys[item], self.specs[item], self.rate, int(start), int(min(num, self.samples[item])))
             row[:num] = found if len(found) == num else np.resize(found, num)

@@ -45,7 +45,11 @@ def unused_options(conf, objective):
     if conf["features"]["type"] != "mfcc":
         unused += ["features.num_ceps"]
     if not objective.has_margin:
-        unused += [f"margin.* ({conf['loss']['name']} has none)"]
+        unused += [f"margin.* (loss.name={conf['loss']['name']} has none)"]
+    if not objective.views:
+        unused += ["views.*"]
+    if conf["objective"]["name"] != "contrastive":
+        unused += ["contrast.*"]
     if not conf["train"]["init_from"]:
         unused += ["train.init_head", "train.extra_classes"]
     if not conf["data"]["speed_copies"] and not conf["copies"]["speeds"]:

@@ -12,7 +12,7 @@ from wespk.training import checkpoint
 from wespk.training.balance import check_used
 from wespk.training.experiment import Experiment
 from wespk.training.initial import InitialWeights
-from wespk.training.objectives import build_objective
+from wespk.training.objectives import build_objective, find_objective
 from wespk.training.optimizers import build_optimizer, unused_options
 from wespk.training.sharded_head import check_shardable
 from wespk.training.trainer import Trainer
@@ -54,15 +54,16 @@ def check_model(conf, num_classes=1000):
     check_used(conf, objective)
     build_optimizer(objective, conf["optimizer"])
     if conf["runtime"]["shard_head"]:
-        check_shardable(objective.loss, conf["loss"]["name"])
+        check_shardable(conf, objective.loss)
     end, epochs = conf["margin"]["end_epoch"], conf["train"]["num_epochs"]
     if objective.has_margin and end > epochs:
         raise InputError(f"margin.end_epoch ({end:g}) lies beyond train.num_epochs ({epochs}): the margin would never be "
                          "reached; set margin.start_epoch and margin.end_epoch for this length of training, or leave "
                          "train.num_epochs alone and give run.sh --epochs, which fits all schedules")
-    if getattr(objective.loss, "utterances", None) and conf["augment"]["speeds"]:
-        raise InputError(f"loss.name={conf['loss']['name']} compares utterances of one speaker, which augment.speeds would "
-                         "turn into several; use copies.speeds, made in stage 2, instead")
+    if objective.utterances and conf["augment"]["speeds"]:
+        raise InputError(f"batches of speakers x {objective.utterances} utterances (objective.name={conf['objective']['name']}, "
+                         f"loss.name={conf['loss']['name']}) are drawn by speaker, whom augment.speeds would turn into "
+                         "several; use copies.speeds, made in stage 2, instead")
     return objective
 
 
@@ -88,7 +89,7 @@ def train(conf, exp, train_data, dev_data, device="auto", musan=None, rirs=None)
 def _train(conf, exp, train_data, dev_data, device, musan, rirs, world):
     check_model(conf)
     experiment = Experiment(exp)
-    source = build_source(conf, train_data, musan, rirs, device)
+    source = build_source(conf, train_data, musan, rirs, device, find_objective(conf).views)
     num_speakers, resumed = len(source.speakers), dist.from_main(checkpoint.newest(experiment.checkpoints))
     initial = InitialWeights(conf, experiment.folder, source.speakers, resumed)
     source.speakers = initial.classes  # labels are positions in it; it may have classes behind that no utterance has
@@ -131,7 +132,7 @@ def _announce(logger, conf, source, trainer, derived):
         logger.info("labels %s: %d of these utterances bear another speaker's label, on purpose", noise_name(conf["labels"]),
                     source.relabelled)
     logger.info("%s: %.2f M parameters; %s; %d process(es) on %s", conf["model"]["name"],
-                derived["parameters"] / 1e6, conf["loss"]["name"], derived["processes"], derived["device"])
+                derived["parameters"] / 1e6, trainer.objective.summary(), derived["processes"], derived["device"])
     logger.info("learning rate %g -> %g for a whole batch of %d, used as given: not rescaled by batch or processes",
                 conf["optimizer"]["lr"], conf["schedule"]["final_lr"], conf["train"]["batch_size"])
     logger.info("options without effect in this run: %s", ", ".join(unused_options(conf, trainer.objective)) or "none")

@@ -23,11 +23,12 @@ from wespk.utils.errors import InputError
 from wespk.utils.precision import at_least_float32
 
 
-def check_shardable(loss, name):
-    """Raise ``InputError`` if ``loss``, called ``name`` in the configuration, cannot be split over processes."""
+def check_shardable(conf, loss):
+    """Raise ``InputError`` if ``loss``, an objective's as ``conf`` has it, cannot be split over processes."""
     if not isinstance(loss, BlockHead):
-        raise InputError(f"runtime.shard_head: loss.name={name} cannot be split over processes; sphereface2, aam_softmax "
-                         "and am_softmax can. Leave runtime.shard_head at false")
+        raise InputError(f"runtime.shard_head: loss.name={conf['loss']['name']} cannot be split over processes under "
+                         f"objective.name={conf['objective']['name']}; sphereface2, aam_softmax and am_softmax can under "
+                         "supervised. Leave runtime.shard_head at false")
 
 
 class ShardedHead(nn.Module):

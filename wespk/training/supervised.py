@@ -42,14 +42,25 @@ class Supervised(nn.Module):
     network runs under bfloat16 autocast; embeddings and loss are float32 always.
     """
 
+    views = False
+
     def __init__(self, conf, num_classes):
         super().__init__()
+        if conf["loss"]["name"] == "none":
+            raise InputError("loss.name=none is for objectives with several losses; supervised training has this one alone")
         if load_all().find(conf["loss"]["name"]).views:
             raise InputError(f"loss.name={conf['loss']['name']} compares several views of an utterance, of which supervised "
                              "training makes one; use it in the contrastive objective (objective.name=contrastive)")
         self.model = build_model(conf["model"])
-        self.loss = build_head(conf, self.model.embed_dim, num_classes)
-        self.bf16 = conf["train"]["bf16"]
+        self.loss = self.build_loss(conf, self.model.embed_dim, num_classes)
+        self.bf16, self.name = conf["train"]["bf16"], conf["loss"]["name"]
+
+    build_loss = staticmethod(build_head)
+
+    @property
+    def utterances(self):
+        """How many utterances of each speaker the loss wants in a batch; None: any."""
+        return getattr(self.loss, "utterances", None)
 
     @property
     def has_margin(self):
@@ -60,6 +71,10 @@ class Supervised(nn.Module):
         """Set the loss head's margin, if it has one."""
         if self.has_margin:
             self.loss.set_margin(margin)
+
+    def summary(self):
+        """A few words for the log."""
+        return self.name
 
     def forward(self, feats, labels):
         with torch.autocast(feats.device.type, dtype=torch.bfloat16, enabled=self.bf16):

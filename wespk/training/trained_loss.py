@@ -4,15 +4,15 @@ import torch
 
 from wespk.embedding.loading import load_checkpoint, put_weights
 from wespk.models import build_model
-from wespk.training.supervised import build_head
+from wespk.training.objectives import find_objective
 from wespk.utils.errors import InputError
 
 
 def load_loss(exp_dir_or_checkpoint):
     """The trained loss of an experiment or checkpoint file, on the CPU, with its final margin -> (loss, path, config).
 
-    Which file is meant: ``embedding.loading.find_checkpoint``. Raises ``InputError`` naming the file if weights and
-    configuration disagree.
+    Of an objective with several it is the classification loss. Which file is meant: ``embedding.loading.find_checkpoint``.
+    Raises ``InputError`` naming the file if weights and configuration disagree, or it has no classification loss.
     """
     path, state = load_checkpoint(exp_dir_or_checkpoint)
     for key in ("loss", "speakers"):
@@ -21,8 +21,10 @@ def load_loss(exp_dir_or_checkpoint):
     conf = state["config"]
     with torch.device("meta"):
         embed_dim = build_model(conf["model"]).embed_dim
-    loss = build_head(conf, embed_dim, len(state["speakers"]))
+    loss = find_objective(conf).build_loss(conf, embed_dim, len(state["speakers"]))
     if loss.has_margin:
         loss.set_margin(conf["margin"]["final"])
     put_weights(loss, state["loss"], path, "its loss's weights do not fit its own config's loss")
-    return loss, path, conf
+    if conf["loss"]["name"] == "none":
+        raise InputError(f"{path} was trained with loss.name=none, without a classification loss")
+    return getattr(loss, "classification", loss), path, conf

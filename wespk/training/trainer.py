@@ -30,7 +30,7 @@ class Trainer:
         self.objective, self.validate = objective.to(device), validate
         self.shards = Shards(self.objective)
         train = conf["train"]
-        self.plan = plan_batches(source.labels, getattr(objective.loss, "utterances", None), train["batch_size"],
+        self.plan = plan_batches(source.labels, objective.utterances, train["batch_size"],
                                  train["accumulate"], conf["seed"], dist.rank(), dist.world_size())
         self.steps_per_epoch = self.plan.steps_per_epoch
         self.total_steps = train["num_epochs"] * self.steps_per_epoch
