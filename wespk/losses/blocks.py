@@ -94,6 +94,13 @@ class BlockHead(MarginHead):
         """
         raise NotImplementedError
 
+    def block_for(self, labels):
+        """``block``, for a batch with these labels (B,), counted over all classes: for heads that treat embeddings unequally.
+
+        What it returns is called again in the backward pass, so that it must not depend on what changes until then.
+        """
+        return self.block
+
     def merge(self, parts):
         """Parts of different classes (n, ..., B) -> the part of all of them (..., B)."""
         raise NotImplementedError
@@ -107,11 +114,11 @@ class BlockHead(MarginHead):
 
         Returns (part (..., B), value (B,), best (B,)): value is the largest cosine with these classes, best its class.
         """
-        labels = labels - first
+        block, labels = self.block_for(labels), labels - first
         if self.block_size:
-            parts, value, best = over_blocks(self.block, self.block_size, embeddings, self.weight, labels, *self.shared())
+            parts, value, best = over_blocks(block, self.block_size, embeddings, self.weight, labels, *self.shared())
             return self.merge(parts), value, best + first
-        part, cosine = self.block(embeddings, self.weight, labels, *self.shared())
+        part, cosine = block(embeddings, self.weight, labels, *self.shared())
         value, best = cosine.detach().max(1)
         return part, value, best + first
 

@@ -45,6 +45,8 @@ def adjust(cosine, t):
 
 def multiply_angle(cosine, factor):
     """cos(min(factor * theta, pi)) for cos(theta) of any shape; the gradient is 0 from pi on and finite everywhere."""
+    if factor == 1:
+        return cosine
     edge = 1 - torch.finfo(cosine.dtype).eps
     return (factor * cosine.clamp(-edge, edge).acos()).clamp(max=math.pi).cos()
 
@@ -63,42 +65,69 @@ def balance_point(target, other, lam, num_classes):
     return math.log(2 * zeta) - other - math.log(total)
 
 
+class BinaryHead(BlockHead):
+    """Base of the heads with one logistic classifier a class, whose logit is r (similarity) + b.
+
+    scale: r; lam: weight of the targets, in (0, 1); t: exponent >= 1; detach_g: pass the gradient around g and the margin,
+    as if the logit were r c + b plus a constant; margin, limits, block_size: see ``BlockHead``. A subclass calls
+    ``make_bias`` when it has all its options.
+    """
+
+    def __init__(self, embed_dim, num_classes, scale, margin, limits, lam, t, detach_g, block_size):
+        super().__init__(embed_dim, num_classes, margin, block_size, limits)
+        self.scale = check_number("scale", scale, 0, strict=True)
+        self.lam = check_number("lam", lam, 0, 1, strict=True)
+        self.t = check_number("t", t, 1)
+        self.detach_g = check_flag("detach_g", detach_g)
+
+    def make_bias(self, bias_init, target, other, num_others):
+        """Make ``bias`` (1, 1): 0, or ``balanced``: see ``balance_point``.
+
+        target, other: similarities (floats) of a target and of another class at a cosine of 0; num_others: how many others
+        an embedding has.
+        """
+        check_choice("bias_init", bias_init, ("zero", "balanced"))
+        bias = 0.0
+        if bias_init == "balanced":
+            bias = balance_point(self.scale * target, self.scale * other, self.lam, num_others + 1)
+        self.bias = nn.Parameter(torch.full((1, 1), bias))
+
+    def log_odds(self):
+        return LogOdds(float(self.scale), float(self.t), self.bias.item(), float(self.lam), self.num_classes)
+
+    def logit(self, similarity, cosine, bias):
+        """r (similarity) + b; ``cosine`` is what ``similarity`` was computed from."""
+        if self.detach_g:
+            similarity = cosine + (similarity - cosine).detach()
+        return self.scale * similarity + bias
+
+    def shared(self):
+        return (at_least_float32(self.bias),)
+
+
 @LOSSES.register("sphereface2")
-class SphereFace2(BlockHead):
+class SphereFace2(BinaryHead):
     """SphereFace2 with margin type C, A or M (see the top of this file); ``bias`` (1, 1) is the b all classes share.
 
-    scale: r; margin: m, for C on the cosine's scale, for A in radians, for M a factor >= 1; by default 0.2 (C) or 0.15
-    (A), while M has no established value and needs one; lam: weight of the targets, in (0, 1); t: exponent >= 1;
-    two_sided: type A only, whether the margin also lowers the other classes' angles; bias_init: ``zero``, or
-    ``balanced``: see ``balance_point``, taken at cosines of 0 with the margin given here; detach_g: pass the gradient
-    around g and the margin, as if the logit were r c + b plus a constant; block_size: see ``BlockHead``.
+    margin: m, for C on the cosine's scale, for A in radians, for M a factor >= 1; by default 0.2 (C) or 0.15 (A), while M
+    has no established value and needs one; two_sided: type A only, whether the margin also lowers the other classes'
+    angles; bias_init: ``zero``, or ``balanced``: see ``balance_point``, taken at cosines of 0 with the margin given here;
+    other options: see ``BinaryHead``.
     """
 
     def __init__(self, embed_dim, num_classes, scale=32.0, margin=None, lam=0.7, t=3, margin_type="C", two_sided=True,
                  bias_init="zero", detach_g=False, block_size=0):
         check_choice("margin_type", margin_type, tuple(MARGIN_LIMITS))
-        check_choice("bias_init", bias_init, ("zero", "balanced"))
         if margin is None and margin_type == "M":
             raise InputError("loss option margin: type M needs one, a factor >= 1 of the target's angle")
         if not check_flag("two_sided", two_sided) and margin_type != "A":
             raise InputError(f"loss option two_sided: false is for margin_type A; with {margin_type} leave it out")
-        super().__init__(embed_dim, num_classes, DEFAULT_MARGINS[margin_type] if margin is None else margin,
-                         block_size, limits=MARGIN_LIMITS[margin_type])
+        super().__init__(embed_dim, num_classes, scale, DEFAULT_MARGINS[margin_type] if margin is None else margin,
+                         MARGIN_LIMITS[margin_type], lam, t, detach_g, block_size)
         self.margin_type = margin_type
         self.two_sided = two_sided
-        self.scale = check_number("scale", scale, 0, strict=True)
-        self.lam = check_number("lam", lam, 0, 1, strict=True)
-        self.t = check_number("t", t, 1)
-        self.detach_g = check_flag("detach_g", detach_g)
-        self.bias = nn.Parameter(torch.full((1, 1), self._balance() if bias_init == "balanced" else 0.0))
-
-    def _balance(self):
         orthogonal = torch.zeros((), dtype=torch.float64, device="cpu")  # numbers also while on "meta"
-        target, other = (self.scale * side(orthogonal).item() for side in (self._target, self._other))
-        return balance_point(target, other, self.lam, self.num_classes)
-
-    def log_odds(self):
-        return LogOdds(float(self.scale), float(self.t), self.bias.item(), float(self.lam), self.num_classes)
+        self.make_bias(bias_init, self._target(orthogonal).item(), self._other(orthogonal).item(), num_classes - 1)
 
     def _target(self, cosine):
         """The target's adjusted similarity: its cosine lowered by the margin, and g."""
@@ -115,21 +144,13 @@ class SphereFace2(BlockHead):
             cosine = subtract_angle(cosine, self.margin)
         return adjust(cosine, self.t)
 
-    def _logit(self, side, cosine, bias):
-        similarity = side(cosine)
-        if self.detach_g:
-            similarity = cosine + (similarity - cosine).detach()
-        return self.scale * similarity + bias
-
-    def shared(self):
-        return (at_least_float32(self.bias),)
-
     def block(self, embeddings, weight, labels, bias):
         """The part is the block's share of each embedding's loss (B,)."""
         cosine = cosines(embeddings, weight)
         column, here = find_targets(labels, cosine.shape[1])
-        others = (1 - self.lam) * F.softplus(self._logit(self._other, cosine, bias))
-        target = self.lam * F.softplus(-self._logit(self._target, cosine.gather(1, column), bias))
+        others = (1 - self.lam) * F.softplus(self.logit(self._other(cosine), cosine, bias))
+        own = cosine.gather(1, column)
+        target = self.lam * F.softplus(-self.logit(self._target(own), own, bias))
         terms = others.scatter(1, column, torch.where(here, target, others.gather(1, column)))
         return terms.sum(1), cosine
 
