@@ -32,6 +32,8 @@ gpus=
 cmd=local
 voxceleb1=
 voxceleb2=
+cnceleb1=
+cnceleb2=
 musan=
 rirs=
 lists=
@@ -73,6 +75,8 @@ how to run
 corpora (stage 1)
   --voxceleb1 DIR      VoxCeleb1
   --voxceleb2 DIR      VoxCeleb2
+  --cnceleb1 DIR       CN-Celeb1, the folder with data, dev and eval, or its parent
+  --cnceleb2 DIR       CN-Celeb2, the folder with data and spk.lst, or its parent
   --musan DIR          MUSAN: folders noise, music and speech
   --rirs DIR           room impulse responses
   --lists DIR          trial lists; empty: they lie in the corpus folders
@@ -225,7 +229,7 @@ check_files() { # stop unless the files $2, separated by commas, that option $1 
 
 name_folders() { # absolute paths, and the experiment's folder
   local name path paths
-  for name in recipe config exp data voxceleb1 voxceleb2 musan rirs lists expected; do
+  for name in recipe config exp data voxceleb1 voxceleb2 cnceleb1 cnceleb2 musan rirs lists expected; do
     printf -v "$name" '%s' "$(absolute "${!name}")"
   done
   for name in overlay lm_overlay; do

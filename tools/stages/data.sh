@@ -8,14 +8,14 @@ plan_1() {
   local name
   title=data reads="corpus folders" writes="$data/{train,dev,eval,musan,rirs}"
   options=() inputs=() outputs=()
-  for name in corpus voxceleb1 voxceleb2 musan rirs lists train_sets dev_speakers trials check_audio; do
+  for name in corpus voxceleb1 voxceleb2 cnceleb1 cnceleb2 musan rirs lists train_sets dev_speakers trials check_audio; do
     if [ -n "${!name}" ]; then
       options+=("$name=${!name}")
     fi
   done
-  existing inputs "$voxceleb1" "$voxceleb2" "$musan" "$rirs" "$lists"
+  existing inputs "$voxceleb1" "$voxceleb2" "$cnceleb1" "$cnceleb2" "$musan" "$rirs" "$lists"
   for name in train dev eval; do
-    existing outputs "$data/$name"/{wav.scp,utt2spk,spk2utt,utt2dur,trials}
+    existing outputs "$data/$name"/{wav.scp,utt2spk,spk2utt,utt2dur,utt2sess,utt2genre,enroll.map,trials}
   done
   existing outputs "$data"/{musan,rirs}/*.scp
 }
@@ -26,7 +26,7 @@ check_1() {
     run bash "$corpus_script"
     plan_1
   fi
-  for name in voxceleb1 voxceleb2 musan rirs lists; do
+  for name in voxceleb1 voxceleb2 cnceleb1 cnceleb2 musan rirs lists; do
     if [ -n "${!name}" ] && [ ! -d "${!name}" ]; then
       die "--$name: no such folder: ${!name}"
     fi
@@ -36,7 +36,7 @@ check_1() {
 given_to_1() { # $options: what of stage 1's options is on the command line; a later stage cannot change it any more
   local name
   options=()
-  for name in voxceleb1 voxceleb2 musan rirs lists train_sets dev_speakers; do
+  for name in voxceleb1 voxceleb2 cnceleb1 cnceleb2 musan rirs lists train_sets dev_speakers; do
     if [[ $given == *" $name "* ]]; then
       options+=("$name=${!name}")
     fi
@@ -52,7 +52,7 @@ tables_of() { # what identifies the utterances of set $1; nothing if there is no
 prepare_words() { # $words: the command that prepares the corpus
   local name
   words=(python -m wespk.bin.prepare_corpus --corpus "$corpus" --out "$data" --jobs "$((nj > 8 ? nj : 8))")
-  for name in voxceleb1 voxceleb2 musan rirs lists train_sets dev_speakers trials; do
+  for name in voxceleb1 voxceleb2 cnceleb1 cnceleb2 musan rirs lists train_sets dev_speakers trials; do
     if [ -n "${!name}" ]; then
       words+=("--${name//_/-}" "${!name}")
     fi

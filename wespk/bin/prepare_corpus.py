@@ -8,6 +8,8 @@ def prepare_corpus(
     out: str = "data",
     voxceleb1: str = "",
     voxceleb2: str = "",
+    cnceleb1: str = "",
+    cnceleb2: str = "",
     train_sets: str = "",
     lists: str = "",
     trials: str = "",
@@ -21,10 +23,12 @@ def prepare_corpus(
     """Find a corpus on disk and write OUT/{train,dev,eval}, OUT/musan and OUT/rirs, printing what was found.
 
     Args:
-        corpus: name of the corpus: voxceleb
+        corpus: name of the corpus: voxceleb or cnceleb
         out: folder to write to
         voxceleb1: VoxCeleb1's top folder
         voxceleb2: VoxCeleb2's top folder
+        cnceleb1: CN-Celeb1's top folder, or its parent
+        cnceleb2: CN-Celeb2's top folder, or its parent
         train_sets: training sets, comma-separated, of vox1_dev and vox2_dev; empty: one for each root given
         lists: folder with the trial lists veri_test*.txt and list_test_*.txt; empty: the roots themselves
         trials: lists to keep, comma-separated names or files; empty: all found that share no speaker with
@@ -41,7 +45,8 @@ def prepare_corpus(
     from wespk.corpora.registry import find_corpus
     from wespk.corpora.rirs import find_rirs, write_rirs
 
-    given = {"voxceleb1": voxceleb1, "voxceleb2": voxceleb2, "train_sets": train_sets, "lists": lists, "trials": trials}
+    given = {"voxceleb1": voxceleb1, "voxceleb2": voxceleb2, "cnceleb1": cnceleb1, "cnceleb2": cnceleb2,
+             "train_sets": train_sets, "lists": lists, "trials": trials}  # fmt: skip
     noises = find_musan(musan) if musan else None
     responses = find_rirs(rirs) if rirs else None
     found = find_corpus(corpus, **{name: value for name, value in given.items() if value})

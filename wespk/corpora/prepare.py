@@ -3,11 +3,13 @@
 import os
 from typing import NamedTuple
 
+import numpy as np
+
 from wespk.corpora import dev_split
 from wespk.corpora.audio_files import durations, wav_scp_value
 from wespk.io.tables import Trials, spk2utt_of, write_table, write_trials
 
-_TABLES = ("wav.scp", "utt2spk", "spk2utt", "utt2dur")
+_TABLES = ("wav.scp", "utt2spk", "spk2utt", "utt2dur", "utt2sess", "utt2genre", "enroll.map")
 
 
 class Size(NamedTuple):
@@ -33,27 +35,32 @@ def prepare(corpus, out, dev_speakers, seed, jobs=8):
     eval_lists = {item.name: (item.enroll, item.test, item.labels) for item in corpus.trials}
     sets = {"train": (train, {}), "dev": (dev, dev_lists), "eval": (corpus.eval, eval_lists)}
     seconds = durations({i: u.path for utterances, _ in sets.values() for i, u in utterances.items()}, jobs)
+    models = {"eval": corpus.models}
     return [line for name, (utterances, lists) in sets.items()
-            for line in _write_set(os.path.join(out, name), utterances, lists, seconds)]
+            for line in _write_set(os.path.join(out, name), utterances, lists, seconds, models.get(name, {}))]
 
 
-def _write_set(folder, utterances, lists, seconds):
+def _write_set(folder, utterances, lists, seconds, models):
     _remove_old(os.path.join(folder, "trials"), keep=lists)
     if not utterances:
         _remove_old(folder, keep=set(os.listdir(folder)) - set(_TABLES) if os.path.isdir(folder) else ())
         return [f"{folder}: none"]
     report = [f"{folder}: {write_data_dir(folder, utterances, seconds)}"]
+    _write_if_any(os.path.join(folder, "enroll.map"), {model: " ".join(ids) for model, ids in models.items()})
     for name in sorted(lists):
         enroll, test, labels = lists[name]
         write_trials(os.path.join(folder, "trials", name), Trials(enroll, test, labels))
-        repeated = len(labels) - len(set(zip(enroll, test)))
+        repeated = len(labels) - _different(enroll, test)
         text = f"{folder}/trials/{name}: {len(labels)} trials, {int((labels == 1).sum())} targets"
         report.append(text + (f", {repeated} repeated" if repeated else ""))
     return report
 
 
 def write_data_dir(folder, utterances, seconds):
-    """Write wav.scp, utt2spk, spk2utt and utt2dur of {id: Utterance}, lasting ``seconds`` {id: s}; returns its ``Size``."""
+    """Write the tables of {id: Utterance}, lasting ``seconds`` {id: s}; returns its ``Size``.
+
+    These are wav.scp, utt2spk, spk2utt, utt2dur, utt2sess and, where there are genres, utt2genre.
+    """
     seconds = {i: seconds[i] for i in utterances}
     utt2spk = {i: u.speaker for i, u in utterances.items()}
     spk2utt = spk2utt_of(utt2spk)
@@ -61,7 +68,25 @@ def write_data_dir(folder, utterances, seconds):
     write_table(os.path.join(folder, "utt2spk"), utt2spk)
     write_table(os.path.join(folder, "spk2utt"), {speaker: " ".join(ids) for speaker, ids in spk2utt.items()})
     write_table(os.path.join(folder, "utt2dur"), {i: f"{value:.10g}" for i, value in seconds.items()})
+    write_table(os.path.join(folder, "utt2sess"), {i: u.session for i, u in utterances.items()})
+    _write_if_any(os.path.join(folder, "utt2genre"), {i: u.genre for i, u in utterances.items() if u.genre})
     return Size(len(spk2utt), len(utterances), sum(seconds.values()) / 3600)
+
+
+def _write_if_any(path, table):
+    """Write a table that not every corpus has; one of an earlier corpus is removed."""
+    if table:
+        write_table(path, table)
+    elif os.path.exists(path):
+        os.unlink(path)
+
+
+def _different(enroll, test):
+    """The number of different pairs of two lists of ids (n,); 16 bytes a pair in memory."""
+    numbers = {}
+    codes = [np.fromiter((numbers.setdefault(key, len(numbers)) for key in side), np.int64, len(side))
+             for side in (enroll, test)]  # fmt: skip
+    return len(np.unique(codes[0] * len(numbers) + codes[1]))
 
 
 def _remove_old(folder, keep):

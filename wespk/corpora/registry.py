@@ -17,11 +17,12 @@ CORPORA = Registry("corpus")
 
 
 class Utterance(NamedTuple):
-    """One audio file: who speaks, in which session, and its absolute path."""
+    """One audio file: who speaks, in which session, its absolute path, and the kind of speech where a corpus says so."""
 
     speaker: str
     session: str
     path: str
+    genre: str = ""
 
 
 @dataclass
@@ -44,13 +45,14 @@ class Corpus:
     """What was found: the training utterances, those of the kept trial lists, and the lists.
 
     train, eval: utterance id -> Utterance, no speaker in both; notes: lines for the user about what was left out or
-    looks incomplete.
+    looks incomplete; models: enrolment of several utterances -> their ids, which are in ``eval``.
     """
 
     train: dict
     eval: dict
     trials: list
     notes: list = field(default_factory=list)
+    models: dict = field(default_factory=dict)
 
 
 def find_corpus(name, **options):
