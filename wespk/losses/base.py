@@ -46,6 +46,15 @@ def check_flag(name, value):
     return value
 
 
+def alone(tensor):
+    """What stands for the sum of ``tensor`` over all processes where there is one: the tensor itself.
+
+    A loss that needs sums over processes takes a function ``reduce`` that makes them, being ignorant of processes itself.
+    Backward, such a function must give each process the sum of what all of them send back.
+    """
+    return tensor
+
+
 def safe_sine(cosine):
     """sin(theta) >= 0 for cosines in [-1, 1], with a finite gradient at both ends.
 

@@ -39,3 +39,21 @@ class _Gather(torch.autograd.Function):
 def gather_with_gradient(tensor, sizes):
     """``gather``; backward, each process gets for its rows the sum of what all of them send back, all going together."""
     return _Gather.apply(tensor, sizes)
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, tensor):
+        return dist.sum_over_ranks(tensor.clone())
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return dist.sum_over_ranks(gradient.contiguous().clone())
+
+
+def sum_with_gradient(tensor):
+    """The sum of every process's ``tensor`` on every process; backward, each gets the sum of what all of them send back.
+
+    What the losses call ``reduce``. All must go together, forward and backward.
+    """
+    return _Sum.apply(tensor)
