@@ -12,9 +12,9 @@
 # known to have work to do; forget_N, if need be, by which a stage that is to be done by force loses what it would go on
 # from, and stale_N beside it, which says whether that is worthless though the stage was stopped before its end; and
 # work_N, the commands. Until work_N nothing is written, so that a stage refused for its
-# options stays as done as it was. The accounts are kept by stage_mark.py in DATA/.stages and EXP/.stages, where the
-# locks are too, and the file "forced": the words of a command with --force ($command_words) and the stages that it has
-# done, so that the same command goes on when it was stopped.
+# options stays as done as it was. The accounts are kept by stage_mark.py in DATA/.stages, EXP/.stages and, of evaluations
+# elsewhere, EXP/on/NAME/.stages, where the locks are too, and the file "forced": the words of a command with --force
+# ($command_words) and the stages that it has done, so that the same command goes on when it was stopped.
 
 die() {
   printf '%s: error: %s\n' "$(basename "$0")" "$1" >&2
@@ -92,8 +92,10 @@ add_flags() { # append to the array named $1 each of the words from $3 on, with 
 marks_of() { # the folder with the accounts of stage $1
   if [ "$1" -le 2 ]; then
     printf '%s' "$data/.stages"
-  else
+  elif [ "$1" -eq 3 ]; then
     printf '%s' "$exp/.stages"
+  else
+    printf '%s' "$home/.stages"
   fi
 }
 
@@ -108,7 +110,8 @@ need() { # stop unless file $2 is there, which stage $1 makes
 }
 
 # Stop if stage $1 is unfinished or out of date. The words that follow are options "name=value" that it must have been
-# done with and, beginning with /, files that its last run must have left as they are now; $beyond is as in a plan.
+# done with and, beginning with /, files that its last run must have left as they are now; $beyond is as in a plan, and
+# $foreign, if it is set, a data folder of other training data, which does not follow from this command's options.
 build_on() {
   local reason flags=() word
   add_flags flags --beyond "${beyond[@]}"
@@ -120,7 +123,9 @@ build_on() {
     fi
   done
   if ! reason=$(account "$1" ready "${flags[@]}"); then
-    if [[ $reason == option* ]]; then
+    if [ -n "${foreign-}" ]; then
+      reason+=" in $foreign): run --stage $1 there, with the 'features' section of $exp/config.yaml"
+    elif [[ $reason == option* ]]; then
       reason+="): give the options that it was run with, or run --stage $1 first"
     else
       reason+="): run --stage $1 first"
@@ -163,8 +168,12 @@ lock_folders() { # for stage $1
   if [ "$1" -le 2 ]; then
     lock exclusive "$data"
   else
-    lock exclusive "$exp"
+    lock exclusive "$home"
     lock shared "$data"
+    if [ "$home" != "$exp" ]; then
+      lock shared "$exp"
+      lock shared "$tested"
+    fi
   fi
 }
 

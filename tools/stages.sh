@@ -27,6 +27,8 @@ lm_overlay=
 lm_set=
 exp=
 data=
+eval_data=
+eval_name=
 nj=$(getconf _NPROCESSORS_ONLN)
 gpus=
 cmd=local
@@ -68,6 +70,11 @@ which stages, which experiment
   --lm-set WORDS       stage 8: further options, as --set
   --exp DIR            experiment folder; empty: RECIPE/exp/NAME, after the configuration, overlays, epochs and seed
   --data DIR           folder for the data; empty: RECIPE/data
+  --eval-data DIR      stages 4 to 7: test on the evaluation set of this data folder, which stages 1 and 2 of any recipe
+                       made with the same 'features' section, instead of the experiment's own. The mean and the cohort
+                       stay those of the experiment's training set; its own stage 4, which embeds that, is run first if
+                       need be. Everything else goes to EXP/on/NAME/{embeddings,scores,results}
+  --eval-name NAME     that NAME; empty: after the folder (egs/NAME/RECIPE/data, NAME/data or NAME)
 how to run
   --nj N               array jobs of stages 2 and 4 (on GPUs: one a GPU)
   --gpus N             GPUs for stages 3 and 4; 0: none; empty: all that are visible
@@ -156,8 +163,8 @@ trial_lists() { # the trial lists to score, by name
   local name
   if [ -n "$trials" ] && [ "$stage" -gt 1 ]; then
     tr , '\n' <<<"$trials"
-  elif [ -d "$data/eval/trials" ]; then
-    for name in "$data"/eval/trials/*; do
+  elif [ -d "$tested/eval/trials" ]; then
+    for name in "$tested"/eval/trials/*; do
       if [ -f "$name" ]; then
         basename "$name"
       fi
@@ -191,6 +198,10 @@ check_options() {
   fi
   if [ -n "$lm_overlay$lm_set" ] && [ "$stop_stage" -lt 8 ]; then
     die "--lm-overlay and --lm-set are for stage 8, which is not asked for: give --stop-stage 8 as well"
+  fi
+  if [ -n "$eval_data" ] && { [ "$stage" -lt 4 ] || [ "$stop_stage" -gt 7 ]; }; then
+    die "--eval-data is for stages 4 to 7, the evaluation of a trained experiment: give --stage 4 or more, and no \
+--stop-stage above 7 (what stage 8 made is an experiment of its own: --exp EXP-lm)"
   fi
   if [ "$nj" -lt 1 ]; then
     die "--nj must be 1 or more, not $nj"
@@ -229,7 +240,7 @@ check_files() { # stop unless the files $2, separated by commas, that option $1 
 
 name_folders() { # absolute paths, and the experiment's folder
   local name path paths
-  for name in recipe config exp data voxceleb1 voxceleb2 cnceleb1 cnceleb2 musan rirs lists expected; do
+  for name in recipe config exp data eval_data voxceleb1 voxceleb2 cnceleb1 cnceleb2 musan rirs lists expected; do
     printf -v "$name" '%s' "$(absolute "${!name}")"
   done
   for name in overlay lm_overlay; do
@@ -250,6 +261,8 @@ name_folders() { # absolute paths, and the experiment's folder
     done
     exp=$recipe/exp/$name${epochs:+-epochs$epochs}${seed:+-seed$seed}
   fi
+  tested=$data home=$exp
+  check_elsewhere
 }
 
 conf_lines_of() { # $conf_lines: the options of the configuration that the words $@ describe
@@ -334,14 +347,18 @@ check_options
 name_folders
 find_gpus
 read_conf
-for ((number = stage; number <= stop_stage && number <= 7; number++)); do
-  run_stage "$number"
-done
+if [ -n "$eval_data" ]; then
+  evaluate_elsewhere
+else
+  for ((number = stage; number <= stop_stage && number <= 7; number++)); do
+    run_stage "$number"
+  done
+fi
 if [ "$stop_stage" -eq 8 ]; then
   stage_8
 fi
 end_of_command
 if [ "$stop_stage" -ge 7 ]; then
   printf '\n'
-  cat "$exp/results/RESULTS.md"
+  cat "$home/results/RESULTS.md"
 fi

@@ -36,7 +36,7 @@ stage_8() {
   build_on 4 "$base/checkpoints/average.pt"
   lock shared "$base"
   lm_conf --config "$base/config.yaml" >/dev/null
-  exp=$base-lm
+  exp=$base-lm home=$base-lm
   fine_tuning_words "$base"
   words=("${conf_words[@]}")
   if [ -e "$exp/config.yaml" ]; then

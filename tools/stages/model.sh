@@ -144,17 +144,44 @@ work_3() {
 
 # --- stage 4: embeddings --------------------------------------------------------------------------------------------
 plan_4() {
-  local name path
-  title=embeddings reads="$exp/checkpoints, $data/{eval,train}/feats.scp" writes="$exp/embeddings"
-  options=() outputs=()
-  inputs=("$(last_checkpoint)" "$data/train/feats.scp" "$(given_labels)")
-  existing inputs "$data/eval/feats.scp" "$data"/{eval,train}/feats/*.ark
-  existing marks "$exp"/embeddings/{eval,train}/xvector.*.json
-  existing outputs "$exp/checkpoints/average.pt" "$exp"/embeddings/{eval,train}/{xvector,spk_xvector}.{scp,ark}
+  title=embeddings options=() outputs=() writes="$home/embeddings"
+  if [ "$home" = "$exp" ]; then
+    reads="$exp/checkpoints, $data/{eval,train}/feats.scp"
+    inputs=("$(last_checkpoint)" "$data/train/feats.scp" "$(given_labels)")
+    existing outputs "$exp/checkpoints/average.pt"
+  else
+    reads="$exp/checkpoints/average.pt, $tested/eval/feats.scp"
+    inputs=("$exp/checkpoints/average.pt")
+  fi
+  existing inputs "$tested/eval/feats.scp" "$tested"/eval/feats/*.ark
+  if [ "$home" = "$exp" ]; then
+    existing inputs "$data"/train/feats/*.ark
+  fi
+  existing marks "$home"/embeddings/{eval,train}/xvector.*.json
+  existing outputs "$home"/embeddings/{eval,train}/{xvector,spk_xvector}.{scp,ark}
+}
+
+build_on_features() { # stop unless the features of the sets $@ of $tested are those that the configuration asks for
+  local options files beyond=() data=$tested foreign=
+  if [ "$home" != "$exp" ]; then
+    foreign=$tested
+  fi
+  feature_options features
+  of_copies
+  files=("${@/#/$data/}")
+  files=("${files[@]/%//feats.scp}")
+  build_on 2 "${options[@]}" "${files[@]}"
 }
 
 check_4() {
-  local path options files=("$(last_checkpoint)") beyond=()
+  local path files=("$(last_checkpoint)") sets=(train) beyond=()
+  if [ "$home" != "$exp" ]; then
+    need 4 "$exp/checkpoints/average.pt"
+    home=$exp build_on 4 "$exp/checkpoints/average.pt"
+    need 2 "$tested/eval/feats.scp"
+    build_on_features eval
+    return
+  fi
   if has_label_noise; then
     files+=("$(given_labels)")
   fi
@@ -163,23 +190,25 @@ check_4() {
   done
   need 2 "$data/train/feats.scp"
   build_on 3 "${files[@]}"
-  files=()
-  feature_options features
-  of_copies
-  existing files "$data"/{train,eval}/feats.scp
-  build_on 2 "${options[@]}" "${files[@]}"
+  if [ -e "$data/eval/feats.scp" ]; then
+    sets+=(eval)
+  fi
+  build_on_features "${sets[@]}"
 }
 
 work_4() {
-  local name jobs words out
+  local name jobs words out sets=(eval)
   local -A jobs_of=()
-  run python -m wespk.bin.average_checkpoints --exp "$exp"
-  for name in train eval; do
-    if [ ! -e "$data/$name/feats.scp" ]; then
+  if [ "$home" = "$exp" ]; then
+    sets=(train eval)
+    run python -m wespk.bin.average_checkpoints --exp "$exp"
+  fi
+  for name in "${sets[@]}"; do
+    if [ ! -e "$tested/$name/feats.scp" ]; then
       continue
     fi
-    out=$exp/embeddings/$name
-    jobs=$(count "$data/$name/feats.scp")
+    out=$home/embeddings/$name
+    jobs=$(count "$tested/$name/feats.scp")
     words=(--device cpu --threads 1)
     if [ "$num_gpus" -gt 0 ]; then
       jobs=$((jobs < num_gpus ? jobs : num_gpus))
@@ -189,21 +218,21 @@ work_4() {
     fi
     log="$out/log/extract.*.log"
     run "${submit[@]}" --gpus "$((num_gpus > 0 ? 1 : 0))" WESPK_JOB=1:"$jobs" "$out/log/extract.WESPK_JOB.log" \
-      python -m wespk.bin.extract_embeddings --exp "$exp" --data "$data/$name" --out "$out" \
+      python -m wespk.bin.extract_embeddings --exp "$exp" --data "$tested/$name" --out "$out" \
       --job WESPK_JOB --num-jobs "$jobs" "${words[@]}"
     jobs_of[$name]=$jobs
   done
-  for name in train eval; do # after all jobs, whose files it removes: should one fail, the others stay
+  for name in "${sets[@]}"; do # after all jobs, whose files it removes: should one fail, the others stay
     if [ -z "${jobs_of[$name]:-}" ]; then
       continue
     fi
-    out=$exp/embeddings/$name
+    out=$home/embeddings/$name
     words=()
     if [ "$name" = train ]; then
       words=(--speaker-means true --utt2spk "$(given_labels)")
     fi
-    run python -m wespk.bin.extract_embeddings --data "$data/$name" --out "$out" --num-jobs "${jobs_of[$name]}" \
+    run python -m wespk.bin.extract_embeddings --data "$tested/$name" --out "$out" --num-jobs "${jobs_of[$name]}" \
       --merge true "${words[@]}"
-    agree "$out/xvector.scp" "$(count "$out/xvector.scp")" "$(count "$data/$name/feats.scp")"
+    agree "$out/xvector.scp" "$(count "$out/xvector.scp")" "$(count "$tested/$name/feats.scp")"
   done
 }

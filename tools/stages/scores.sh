@@ -5,31 +5,40 @@
 
 plan_scores() { # the embeddings and trial lists that scores depend on, in $inputs; the lists' names in $names
   local name text
-  inputs=("$exp"/embeddings/{eval,train}/xvector.{scp,ark})
+  inputs=("$home"/embeddings/eval/xvector.{scp,ark} "$exp"/embeddings/train/xvector.{scp,ark})
   text=$(trial_lists)
   names=()
   if [ -n "$text" ]; then
     mapfile -t names <<<"$text"
   fi
   for name in "${names[@]}"; do
-    inputs+=("$data/eval/trials/$name")
+    inputs+=("$tested/eval/trials/$name")
   done
 }
 
 check_scores() {
   local path name
   if [ "${#names[@]}" -eq 0 ]; then
-    die "stage $current needs trial lists in $data/eval/trials, which stage 1 makes: run --stage 1 first"
+    die "stage $current needs trial lists in $tested/eval/trials, which stage 1 makes: run --stage 1 first"
   fi
   for name in "${names[@]}"; do
-    if [ ! -f "$data/eval/trials/$name" ]; then
-      die "--trials $name: there is no $data/eval/trials/$name (there is: $(ls -m "$data/eval/trials"))"
+    if [ ! -f "$tested/eval/trials/$name" ]; then
+      die "--trials $name: there is no $tested/eval/trials/$name (there is: $(ls -m "$tested/eval/trials"))"
     fi
   done
   for path in "${inputs[@]}"; do
     need 4 "$path"
   done
-  build_on 4 "$exp"/embeddings/{eval,train}/xvector.{scp,ark}
+  build_on 4 "$home"/embeddings/eval/xvector.{scp,ark}
+  home=$exp build_on 4 "$exp"/embeddings/train/xvector.{scp,ark}
+}
+
+embeddings_read() { # for the line that announces a stage
+  if [ "$home" = "$exp" ]; then
+    printf '%s' "$exp/embeddings"
+  else
+    printf '%s' "$home/embeddings, $exp/embeddings/train"
+  fi
 }
 
 score_files() { # $scores: the files of all lists to be scored, with each of the suffixes $@
@@ -37,7 +46,7 @@ score_files() { # $scores: the files of all lists to be scored, with each of the
   scores=()
   for suffix in "$@"; do
     for name in "${names[@]}"; do
-      scores+=("$exp/scores/$name.$suffix")
+      scores+=("$home/scores/$name.$suffix")
     done
   done
 }
@@ -52,7 +61,7 @@ bias_suffixes() { # $suffixes: of the scores by the loss's own bias, nothing for
 plan_5() {
   local scores suffixes
   bias_suffixes
-  title=scoring reads="$exp/embeddings, $data/eval/trials" writes="$exp/scores/LIST.cosine"
+  title=scoring reads="$(embeddings_read), $tested/eval/trials" writes="$home/scores/LIST.cosine"
   options=("mean=train") outputs=()
   plan_scores
   if [ "${#suffixes[@]}" -gt 0 ]; then
@@ -68,7 +77,7 @@ check_5() {
   bias_suffixes
   check_scores
   if [ "${#suffixes[@]}" -gt 0 ]; then
-    build_on 4 "$exp/checkpoints/average.pt"
+    home=$exp build_on 4 "$exp/checkpoints/average.pt"
   fi
 }
 
@@ -76,15 +85,15 @@ work_5() {
   local name out suffixes
   bias_suffixes
   for name in "${names[@]}"; do
-    out=$exp/scores/$name.cosine
-    run python -m wespk.bin.score_cosine --trials "$data/eval/trials/$name" --out "$out" \
-      --embeddings "$exp/embeddings/eval/xvector.scp" --mean-embeddings "$exp/embeddings/train/xvector.scp"
-    agree "$out" "$(count "$out")" "$(count "$data/eval/trials/$name")"
+    out=$home/scores/$name.cosine
+    run python -m wespk.bin.score_cosine --trials "$tested/eval/trials/$name" --out "$out" \
+      --embeddings "$home/embeddings/eval/xvector.scp" --mean-embeddings "$exp/embeddings/train/xvector.scp"
+    agree "$out" "$(count "$out")" "$(count "$tested/eval/trials/$name")"
     if [ "${#suffixes[@]}" -gt 0 ]; then
-      out=$exp/scores/$name.bias.llr
-      run python -m wespk.bin.score_bias --trials "$data/eval/trials/$name" --out "$out" \
-        --embeddings "$exp/embeddings/eval/xvector.scp" --checkpoint "$exp/checkpoints/average.pt"
-      agree "$out" "$(count "$out")" "$(count "$data/eval/trials/$name")"
+      out=$home/scores/$name.bias.llr
+      run python -m wespk.bin.score_bias --trials "$tested/eval/trials/$name" --out "$out" \
+        --embeddings "$home/embeddings/eval/xvector.scp" --checkpoint "$exp/checkpoints/average.pt"
+      agree "$out" "$(count "$out")" "$(count "$tested/eval/trials/$name")"
     fi
   done
 }
@@ -98,21 +107,21 @@ norm_options() { # $options: what decides the normalised scores
 
 plan_6() {
   local name
-  title="score normalisation" reads="$exp/scores/LIST.cosine" writes="$exp/scores/LIST.cosine.$score_norm"
+  title="score normalisation" reads="$home/scores/LIST.cosine" writes="$home/scores/LIST.cosine.$score_norm"
   outputs=()
   norm_options
   plan_scores
   inputs+=("$(given_labels)")
   for name in "${names[@]}"; do
-    inputs+=("$exp/scores/$name.cosine")
-    existing outputs "$exp/scores/$name.cosine.$score_norm"
+    inputs+=("$home/scores/$name.cosine")
+    existing outputs "$home/scores/$name.cosine.$score_norm"
   done
 }
 
 check_6() {
   local name scores
   for name in "${names[@]}"; do
-    need 5 "$exp/scores/$name.cosine"
+    need 5 "$home/scores/$name.cosine"
   done
   if has_label_noise; then
     need 3 "$(given_labels)"
@@ -123,8 +132,8 @@ check_6() {
 }
 
 work_6() {
-  local name out words=(--method "$score_norm" --top-n "$top_n" --utt2spk "$data/eval/utt2spk"
-    --embeddings "$exp/embeddings/eval/xvector.scp" --mean-embeddings "$exp/embeddings/train/xvector.scp"
+  local name out words=(--method "$score_norm" --top-n "$top_n" --utt2spk "$tested/eval/utt2spk"
+    --embeddings "$home/embeddings/eval/xvector.scp" --mean-embeddings "$exp/embeddings/train/xvector.scp"
     --cohort-scp "$exp/embeddings/train/xvector.scp")
   if [ "$score_norm" = none ]; then
     return
@@ -133,9 +142,9 @@ work_6() {
     words+=(--cohort-utt2spk "$(given_labels)")
   fi
   for name in "${names[@]}"; do
-    out=$exp/scores/$name.cosine.$score_norm
-    run python -m wespk.bin.score_norm --scores "$exp/scores/$name.cosine" --out "$out" "${words[@]}"
-    agree "$out" "$(count "$out")" "$(count "$exp/scores/$name.cosine")"
+    out=$home/scores/$name.cosine.$score_norm
+    run python -m wespk.bin.score_norm --scores "$home/scores/$name.cosine" --out "$out" "${words[@]}"
+    agree "$out" "$(count "$out")" "$(count "$home/scores/$name.cosine")"
   done
 }
 
@@ -152,23 +161,23 @@ report_suffixes() { # $reported: the suffixes of the score files that are report
 
 plan_7() {
   local name reported scores suffixes
-  title="metrics and report" reads="$exp/scores" writes="$exp/results"
+  title="metrics and report" reads="$home/scores" writes="$home/results"
   options=() inputs=() outputs=()
   plan_scores
-  inputs=("$data/eval/utt2spk")
+  inputs=("$tested/eval/utt2spk")
   existing inputs "$expected"
   for name in "${names[@]}"; do
-    inputs+=("$data/eval/trials/$name")
+    inputs+=("$tested/eval/trials/$name")
   done
   report_suffixes
   score_files "${reported[@]}" "${suffixes[@]:1}"
   inputs+=("${scores[@]}")
-  existing outputs "$exp"/results/{metrics.json,RESULTS.md,report.html,det.png}
+  existing outputs "$home"/results/{metrics.json,RESULTS.md,report.html,det.png}
 }
 
 left_out() { # say which trial lists the report, which is written anew, will not hold
   local path others=()
-  for path in "$data"/eval/trials/*; do
+  for path in "$tested"/eval/trials/*; do
     if [ -f "$path" ] && [[ " ${names[*]} " != *" $(basename "$path") "* ]]; then
       others+=("$(basename "$path")")
     fi
@@ -202,19 +211,23 @@ work_7() {
   report_suffixes
   for name in "${names[@]}"; do
     for suffix in "${reported[@]}"; do
-      scores+="$exp/scores/$name.$suffix,"
-      keys+="$data/eval/trials/$name,"
+      scores+="$home/scores/$name.$suffix,"
+      keys+="$tested/eval/trials/$name,"
     done
-    readings+="$exp/scores/$name.bias.json,"
+    readings+="$home/scores/$name.bias.json,"
   done
   if [ "${#suffixes[@]}" -gt 0 ]; then
     measure=(--readings "$readings")
   fi
   if [ -n "$expected" ]; then
-    words=(--expected "$expected")
+    words+=(--expected "$expected")
   fi
-  run python -m wespk.bin.compute_metrics --scores "$scores" --trials "$keys" --utt2spk "$data/eval/utt2spk" \
-    --out "$exp/results/metrics.json" "${measure[@]}" >/dev/null
-  run python -m wespk.bin.make_report --metrics "$exp/results/metrics.json" --out-dir "$exp/results" "${words[@]}" \
+  if [ "$home" != "$exp" ]; then
+    words+=(--title "$(basename "$exp") on $eval_name" --about "Trained on $(training_data); tested on $tested/eval. The \
+mean that is subtracted and the cohort are of the training set.")
+  fi
+  run python -m wespk.bin.compute_metrics --scores "$scores" --trials "$keys" --utt2spk "$tested/eval/utt2spk" \
+    --out "$home/results/metrics.json" "${measure[@]}" >/dev/null
+  run python -m wespk.bin.make_report --metrics "$home/results/metrics.json" --out-dir "$home/results" "${words[@]}" \
     >/dev/null
 }

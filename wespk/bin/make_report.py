@@ -3,7 +3,8 @@
 from wespk.utils.cli import main
 
 
-def make_report(metrics: str, out_dir: str, title: str = "", expected: str = "", strict: bool = False):
+def make_report(metrics: str, out_dir: str, title: str = "", expected: str = "", strict: bool = False,
+                about: str = ""):
     """Write RESULTS.md, report.html (which needs no other file) and det.png from the output of compute_metrics.
 
     Args:
@@ -13,6 +14,7 @@ def make_report(metrics: str, out_dir: str, title: str = "", expected: str = "",
         expected: YAML of recorded ranges, `trials: {system: {metric: [low, high]}}`, metrics as in the JSON file, rates
             as fractions; values outside are flagged
         strict: fail if a value is outside its expected range, after writing the report
+        about: what a reader must know of the experiment, to stand under the title
     """
     import json
     from pathlib import Path
@@ -32,11 +34,11 @@ def make_report(metrics: str, out_dir: str, title: str = "", expected: str = "",
         raise InputError(f"{metrics}: not written by this compute_metrics (no format 1); run it again")
     deviations = report.check_expected(results, read_yaml(expected)) if expected else None
     title = title or Path(metrics).resolve().parent.parent.name
-    text, det = report.markdown(results, title, deviations), det_of(results)
+    text, det = report.markdown(results, title, deviations, about), det_of(results)
     write_text(Path(out_dir) / "RESULTS.md", text)
     with open_atomic(Path(out_dir) / "det.png", "wb") as file:
         file.write(det)
-    write_text(Path(out_dir) / "report.html", page(results, title, deviations, det))
+    write_text(Path(out_dir) / "report.html", page(results, title, deviations, det, about))
     print(text, end="")
     for line in report.deviation_lines(deviations or ()):
         get_logger().warning(line)

@@ -34,9 +34,10 @@ def histograms_of(results):
     ])  # fmt: skip
 
 
-def page(results, title, deviations, det):
-    """The contents of report.html. deviations as for ``report.markdown``; det: the DET chart, PNG bytes."""
-    parts = [_table(*report.result_rows(results, deviations or ())), _list(report.notes(results))]
+def page(results, title, deviations, det, about=""):
+    """The contents of report.html. deviations and about as for ``report.markdown``; det: the DET chart, PNG bytes."""
+    parts = [f"<p>{escape(about)}</p>"] if about else []
+    parts += [_table(*report.result_rows(results, deviations or ())), _list(report.notes(results))]
     if deviations is not None:
         lines = report.deviation_lines(deviations) or [report.ALL_MET]
         parts += ["<h2>Expected</h2>", _list(lines, "flag" if deviations else "")]

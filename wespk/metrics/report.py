@@ -153,9 +153,13 @@ def markdown_table(header, rows):
     return "".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |\n" for line in lines)
 
 
-def markdown(results, title, deviations=None):
-    """The contents of RESULTS.md. deviations: from ``check_expected``, None if nothing was recorded to compare with."""
-    parts = [f"# Results: {title}\n\n", markdown_table(*result_rows(results, deviations or ())), "\n"]
+def markdown(results, title, deviations=None, about=""):
+    """The contents of RESULTS.md. deviations: from ``check_expected``, None if nothing was recorded to compare with.
+
+    about: text to stand under the title.
+    """
+    parts = [f"# Results: {title}\n\n", f"{about}\n\n" if about else ""]
+    parts += [markdown_table(*result_rows(results, deviations or ())), "\n"]
     parts += [f"{line}\n" for line in notes(results)]
     if deviations is not None:
         parts.append("\n## Expected\n\n")
