@@ -1,10 +1,11 @@
 """Learning-rate and margin schedules against the published recipe's formulas."""
 
+import itertools
 import math
 
 import pytest
 
-from wespk.training.schedules import learning_rate, margin
+from wespk.training.schedules import learning_rate, margin, teacher_momentum, teacher_temperature
 
 
 def test_exponential_schedule_runs_from_first_to_last_rate():
@@ -42,3 +43,18 @@ def test_linear_margin_and_a_margin_without_a_ramp():
 def test_an_unknown_schedule_is_refused():
     with pytest.raises(ValueError, match="unknown schedule"):
         learning_rate(0, 1, "step", 0.1, 0.01)
+
+
+def test_teacher_momentum_is_the_published_cosine():
+    total = 1000
+    published = [1 - 0.5 * (1 - 0.996) * (1 + math.cos(math.pi * i / total)) for i in range(total)]
+    ours = [teacher_momentum(step, total) for step in range(total)]
+    assert ours == pytest.approx(published, abs=1e-15)
+    assert (ours[0], teacher_momentum(total, total)) == (0.996, 1.0)
+    assert all(0.996 <= a < b <= 1 for a, b in itertools.pairwise(ours))
+    assert teacher_momentum(3, 10, 0.99, 0.99) == pytest.approx(0.99)
+
+
+def test_teacher_temperature_grows_linearly_and_stays():
+    assert [teacher_temperature(s, 4) for s in range(6)] == pytest.approx([0.04, 0.0475, 0.055, 0.0625, 0.07, 0.07])
+    assert teacher_temperature(0, 0, 0.05, 0.06) == 0.06

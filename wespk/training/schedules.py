@@ -1,4 +1,4 @@
-"""Learning rate and margin as pure functions of the global step: nothing to save, nothing to drift on resume."""
+"""Learning rate, margin and the like as pure functions of the global step: nothing to save, nothing to drift on resume."""
 
 import math
 
@@ -35,3 +35,17 @@ def margin(step, initial, final, start_step, end_step, shape="exp"):
     if shape == "exp":
         share = 1.0 - 1e-3**share
     return initial + (final - initial) * share
+
+
+def teacher_momentum(step, total_steps, initial=0.996, final=1.0):
+    """Momentum of the EMA teacher after optimiser step ``step`` (0-based) out of ``total_steps``.
+
+    Half a cosine from ``initial``, at step 0, to ``final``, which step ``total_steps`` would have.
+    """
+    done = min(step / total_steps, 1.0)
+    return final + (initial - final) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def teacher_temperature(step, warmup_steps, initial=0.04, final=0.07):
+    """Temperature of DINO's teacher at ``step``: grows linearly from ``initial`` to ``final``, reached at ``warmup_steps``."""
+    return final if step >= warmup_steps else initial + (final - initial) * step / warmup_steps
