@@ -15,7 +15,7 @@ plan_1() {
   done
   existing inputs "$voxceleb1" "$voxceleb2" "$cnceleb1" "$cnceleb2" "$musan" "$rirs" "$lists"
   for name in train dev eval; do
-    existing outputs "$data/$name"/{wav.scp,utt2spk,spk2utt,utt2dur,utt2sess,utt2genre,enroll.map,trials}
+    existing outputs "$data/$name"/{wav.scp,utt2spk,spk2utt,utt2dur,utt2sess,utt2genre,trials,enroll_maps}
   done
   existing outputs "$data"/{musan,rirs}/*.scp
 }

@@ -13,7 +13,16 @@ plan_scores() { # the embeddings and trial lists that scores depend on, in $inpu
   fi
   for name in "${names[@]}"; do
     inputs+=("$tested/eval/trials/$name")
+    existing inputs "$tested/eval/enroll_maps/$name"
   done
+}
+
+models_of() { # $models: the option that says what the enrolments of list $1 are averages over, if they are
+  models=()
+  existing models "$tested/eval/enroll_maps/$1"
+  if [ "${#models[@]}" -gt 0 ]; then
+    models=(--models "${models[0]}")
+  fi
 }
 
 check_scores() {
@@ -82,17 +91,20 @@ check_5() {
 }
 
 work_5() {
-  local name out suffixes
+  local name out suffixes models
   bias_suffixes
   for name in "${names[@]}"; do
     out=$home/scores/$name.cosine
+    models_of "$name"
     run python -m wespk.bin.score_cosine --trials "$tested/eval/trials/$name" --out "$out" \
-      --embeddings "$home/embeddings/eval/xvector.scp" --mean-embeddings "$exp/embeddings/train/xvector.scp"
+      --embeddings "$home/embeddings/eval/xvector.scp" --mean-embeddings "$exp/embeddings/train/xvector.scp" \
+      "${models[@]}"
     agree "$out" "$(count "$out")" "$(count "$tested/eval/trials/$name")"
     if [ "${#suffixes[@]}" -gt 0 ]; then
       out=$home/scores/$name.bias.llr
       run python -m wespk.bin.score_bias --trials "$tested/eval/trials/$name" --out "$out" \
-        --embeddings "$home/embeddings/eval/xvector.scp" --checkpoint "$exp/checkpoints/average.pt"
+        --embeddings "$home/embeddings/eval/xvector.scp" --checkpoint "$exp/checkpoints/average.pt" \
+        "${models[@]}"
       agree "$out" "$(count "$out")" "$(count "$tested/eval/trials/$name")"
     fi
   done
@@ -132,7 +144,7 @@ check_6() {
 }
 
 work_6() {
-  local name out words=(--method "$score_norm" --top-n "$top_n" --utt2spk "$tested/eval/utt2spk"
+  local name out models words=(--method "$score_norm" --top-n "$top_n" --utt2spk "$tested/eval/utt2spk"
     --embeddings "$home/embeddings/eval/xvector.scp" --mean-embeddings "$exp/embeddings/train/xvector.scp"
     --cohort-scp "$exp/embeddings/train/xvector.scp")
   if [ "$score_norm" = none ]; then
@@ -143,7 +155,8 @@ work_6() {
   fi
   for name in "${names[@]}"; do
     out=$home/scores/$name.cosine.$score_norm
-    run python -m wespk.bin.score_norm --scores "$home/scores/$name.cosine" --out "$out" "${words[@]}"
+    models_of "$name"
+    run python -m wespk.bin.score_norm --scores "$home/scores/$name.cosine" --out "$out" "${words[@]}" "${models[@]}"
     agree "$out" "$(count "$out")" "$(count "$home/scores/$name.cosine")"
   done
 }

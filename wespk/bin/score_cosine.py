@@ -3,7 +3,8 @@
 from wespk.utils.cli import main
 
 
-def score_cosine(trials: str, embeddings: str, mean_embeddings: str, out: str, enroll_embeddings: str = ""):
+def score_cosine(trials: str, embeddings: str, mean_embeddings: str, out: str, enroll_embeddings: str = "",
+                 models: str = ""):  # fmt: skip
     """Score every trial by the cosine of its two embeddings, after subtracting the mean of a stated set.
 
     Args:
@@ -13,12 +14,14 @@ def score_cosine(trials: str, embeddings: str, mean_embeddings: str, out: str, e
             nothing
         out: score file to write, `enroll test score` lines in the order of the trials
         enroll_embeddings: xvector.scp of the enrolment side, when it has its own
+        models: table `enrolment utterance utterance ...`, by which each enrolment of the trials is the mean of its
+            utterances' centred, length-normalised embeddings; empty: enrolments are utterances
     """
     from wespk.io.tables import read_trials, write_scores
     from wespk.scoring.cosine import score_trials
 
     pairs = read_trials(trials)
-    scores = score_trials(pairs.enroll, pairs.test, embeddings, enroll_embeddings, mean_embeddings)
+    scores = score_trials(pairs.enroll, pairs.test, embeddings, enroll_embeddings, mean_embeddings, models)
     write_scores(out, pairs.enroll, pairs.test, scores)
     print(f"{out}: {len(scores)} trials scored")
 

@@ -4,7 +4,8 @@ from wespk.utils.cli import main
 
 
 def score_norm(scores: str, embeddings: str, mean_embeddings: str, cohort_scp: str, out: str, method: str = "asnorm",
-               top_n: int = 300, cohort_utt2spk: str = "", enroll_embeddings: str = "", utt2spk: str = ""):
+               top_n: int = 300, cohort_utt2spk: str = "", enroll_embeddings: str = "", utt2spk: str = "",
+               models: str = ""):  # fmt: skip
     """Normalise cosine scores: z-norm, t-norm, s-norm, or s-norm by each side's nearest cohort members (as-norm).
 
     Standard deviations divide by N. A cohort that shares a speaker with the trials is refused.
@@ -20,6 +21,7 @@ def score_norm(scores: str, embeddings: str, mean_embeddings: str, cohort_scp: s
         cohort_utt2spk: speakers of the cohort's utterances: one mean embedding a speaker; empty: every utterance counts
         enroll_embeddings: xvector.scp of the enrolment side, when it has its own
         utt2spk: speakers of the trials' ids, to check the cohort against; empty: taken from the ids (speaker-...)
+        models: table of the enrolments that are averages over several utterances, as for score_cosine
     """
     from wespk.io.tables import read_scores, read_table, write_scores
     from wespk.scoring.cohort import Cohort
@@ -34,7 +36,7 @@ def score_norm(scores: str, embeddings: str, mean_embeddings: str, cohort_scp: s
     check_top_n(top_n)
     enroll, test, values = read_scores(scores)
     mean = read_mean(mean_embeddings)
-    sides = Sides(enroll, test, embeddings, enroll_embeddings, mean)
+    sides = Sides(enroll, test, embeddings, enroll_embeddings, mean, models)
     cohort = Cohort(cohort_scp, mean, cohort_utt2spk)
     cohort.check_apart([*sides.enroll_keys, *sides.test_keys], read_table(utt2spk) if utt2spk else None)
     size = len(cohort.vectors)

@@ -5,13 +5,14 @@
     eval/lists/enroll.map     id00800-enroll id00800/singing-01-001.wav id00800/singing-01-002.wav ...
     eval/lists/trials.lst     id00800-enroll test/id00800-singing-01-005.wav 1
 
-CRLF line ends, a byte-order mark, a missing last newline and blank lines at the end do no harm.
+CRLF line ends, a byte-order mark, a missing last newline and blank lines at the end do no harm. Everything else that is
+not of these forms is an ``InputError`` with path:line.
 """
 
 import os
 import re
 from array import array
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,12 +20,12 @@ from wespk.io.tables import read_text
 from wespk.utils.errors import InputError
 
 SPEAKER = re.compile(r"id\d{5,}")
-_LABELS = {b"1": 1, b"0": 0}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LABELS = {b"1": 1, b"0": 0}
 
 
 def read_speakers(path):
-    """The speakers of ``dev.lst`` or ``spk.lst``: {id: line number}. Raises ``InputError`` (path:line)."""
+    """The speakers of ``dev.lst`` or ``spk.lst``: {id: line number}."""
     speakers = {}
     for number, fields in _lines(path):
         if len(fields) != 1 or not SPEAKER.fullmatch(fields[0]):
@@ -34,38 +35,31 @@ def read_speakers(path):
 
 
 def read_enrolments(path):
-    """``enroll.lst``: {enrolment id: (line number, file's name without folders and suffix)}. ``InputError`` as above."""
+    """``enroll.lst``: {enrolment id: (line number, file's name without folders and suffix)}."""
     found = {}
     for number, fields in _lines(path):
+        where = f"{path}:{number}"
         if len(fields) != 2:
-            raise InputError(f"{path}:{number}: {len(fields)} fields; a line is an enrolment and its file: 'ID enroll/FILE'")
-        key, stem = fields[0], stem_of(fields[1])
-        check_id(key, f"{path}:{number}")
-        if key in found:
-            raise InputError(f"{path}:{number}: '{key}' stands on line {found[key][0]} already; keep one of the two")
-        found[key] = number, stem
+            raise InputError(f"{where}: {len(fields)} fields; a line is an enrolment and its file, 'ID enroll/FILE'")
+        _enter(found, fields[0], (number, stem_of(fields[1])), where)
     return found
 
 
 def read_parts(path, enrolments):
-    """``enroll.map``: {enrolment id: (line number, [(speaker, file's name without suffix), ...])}.
+    """``enroll.map``: {enrolment id: (line number, names of files without folders and suffix)}.
 
-    Raises ``InputError`` (path:line) also unless each of ``enrolments`` has one line with files of its own speaker.
+    Raises ``InputError`` also unless each of ``enrolments`` has one line with files of its own speaker.
     """
     found = {}
-    for number, fields in _lines(path):
-        key, files = fields[0], [tuple(name.split("/")[-2:]) for name in fields[1:]]
+    for number, (key, *files) in _lines(path):
         where = f"{path}:{number}"
         if key not in enrolments:
             raise InputError(f"{where}: '{key}' is not in enroll.lst; take the line out, or complete enroll.lst")
-        if key in found:
-            raise InputError(f"{where}: '{key}' stands on line {found[key][0]} already; keep one of the two")
-        if not files:
-            raise InputError(f"{where}: '{key}' has no files; a line is 'ID SPEAKER/FILE SPEAKER/FILE ...'")
-        strange = next((name for name, file in zip(fields[1:], files) if file[0] != speaker_of(key)), None)
-        if strange:
-            raise InputError(f"{where}: '{strange}' is not SPEAKER/FILE with the speaker of '{key}'; correct the line")
-        found[key] = number, [(speaker, stem_of(name)) for speaker, name in files]
+        strange = next((file for file in files if file.split("/")[-2:-1] != [speaker_of(key)]), None)
+        if strange or not files:
+            what = f"'{strange}' is not a file of the speaker of" if strange else "no file follows"
+            raise InputError(f"{where}: {what} '{key}'; a line is 'ID SPEAKER/FILE SPEAKER/FILE ...'")
+        _enter(found, key, (number, [stem_of(file) for file in files]), where)
     missing = sorted(enrolments.keys() - found.keys())
     if missing:
         raise InputError(f"{path}: no line for '{missing[0]}' ({len(missing)} enrolments of enroll.lst have none); "
@@ -73,86 +67,91 @@ def read_parts(path, enrolments):
     return found
 
 
-class CodedTrials(NamedTuple):
-    """Trials by number: enroll, test: indices (n,) int32 into enroll_names, test_names; labels (n,) int8, 1 = target.
+def _enter(found, key, value, where):
+    check_id(key, where)
+    if key in found:
+        raise InputError(f"{where}: '{key}' stands on line {found[key][0]} already; keep one of the two")
+    found[key] = value
 
-    enroll_names, test_names: {name: line where it is met first}, in order; test names without folder and suffix.
+
+class _Side:
+    """The names on one side of the trials, numbered as they come. lines: {name: line where it is met first}."""
+
+    def __init__(self, path, name_of):
+        self.path, self.name_of = path, name_of
+        self.lines, self._numbers, self._number_of_word = {}, {}, {}
+
+    def number(self, word, line):
+        """The number of the name that ``word`` (bytes) stands for."""
+        try:
+            return self._number_of_word[word]
+        except KeyError:
+            name = self.name_of(word.decode("utf-8", "replace"))
+            check_id(name, f"{self.path}:{line}")
+            self.lines.setdefault(name, line)
+            self._number_of_word[word] = self._numbers.setdefault(name, len(self._numbers))
+            return self._number_of_word[word]
+
+
+@dataclass
+class ListedTrials:
+    """enroll, test: ids (n,), lists that share their strings; labels: int8 (n,), 1 = target.
+
+    enroll_lines, test_lines: {id: line where it is met first}.
     """
 
-    enroll: np.ndarray
-    test: np.ndarray
+    enroll: list
+    test: list
     labels: np.ndarray
-    enroll_names: dict
-    test_names: dict
-
-    def ids(self, names=None):
-        """The ids of both sides, (list (n,), list (n,)) that share their strings; ``names``: {enrolment: other id}."""
-        left = [names[name] if names else name for name in self.enroll_names]
-        right = list(self.test_names)
-        return list(map(left.__getitem__, self.enroll.tolist())), list(map(right.__getitem__, self.test.tolist()))
+    enroll_lines: dict
+    test_lines: dict
 
 
 def read_trials(path):
-    """``trials.lst`` as ``CodedTrials``, read line by line: 9 bytes a trial in memory.
+    """``trials.lst`` as ``ListedTrials``, read line by line: some 25 bytes a trial in memory.
 
-    Raises ``InputError`` (path:line) for a line that is not 'ENROLMENT FILE 0|1', and for a label that the speakers in
-    the names contradict.
+    Raises ``InputError`` for a line that is not 'ENROLMENT FILE 0|1', and for a label that the speakers in the names
+    contradict.
     """
-    known, sides, labels = ({}, {}), (array("i"), array("i")), bytearray()
-    (enroll_of, test_of), (enroll, test) = known, sides
     need_file(path)
+    left, right, labels = _Side(path, str), _Side(path, stem_of), bytearray()
+    enroll, test = array("i"), array("i")
     with open(path, "rb") as file:
         if file.read(3) != _BYTE_ORDER_MARK:
             file.seek(0)
-        for number, line in enumerate(file, 1):
-            fields = line.split()
+        for line, text in enumerate(file, 1):
+            fields = text.split()
             if len(fields) != 3 or fields[2] not in _LABELS:
-                if not fields and not file.read().strip():
+                if labels and not fields and not file.read().strip():
                     break
-                text = line.decode("utf-8", "replace").strip()[:80]
-                raise InputError(f"{path}:{number}: '{text}' is no trial; expected 'ENROLMENT test/FILE 0|1'")
-            enroll.append(enroll_of.setdefault(fields[0], len(enroll_of)))
-            test.append(test_of.setdefault(fields[1], len(test_of)))
+                shown = text.decode("utf-8", "replace").strip()[:80]
+                raise InputError(f"{path}:{line}: '{shown}' is no trial; expected 'ENROLMENT test/FILE 0|1'")
+            enroll.append(left.number(fields[0], line))
+            test.append(right.number(fields[1], line))
             labels.append(_LABELS[fields[2]])
     if not labels:
         raise InputError(f"{path}: is empty; take the corpus's own list")
-    codes = [np.frombuffer(side, dtype=np.int32) for side in sides]
-    names = [_named(path, tokens, code) for tokens, code in zip(known, codes)]
-    (enroll_names, enroll_map), (test_names, test_map) = names
-    trials = CodedTrials(enroll_map[codes[0]], test_map[codes[1]], np.frombuffer(labels, dtype=np.int8), enroll_names,
-                         test_names)  # fmt: skip
-    _check_labels(path, trials)
-    return trials
+    labels = np.frombuffer(labels, dtype=np.int8)
+    _check_labels(path, (left, np.frombuffer(enroll, np.int32)), (right, np.frombuffer(test, np.int32)), labels)
+    ids = ([names[i] for i in numbers] for names, numbers in ((list(left.lines), enroll), (list(right.lines), test)))
+    return ListedTrials(*ids, labels, left.lines, right.lines)
 
 
-def _named(path, tokens, codes):
-    """({name: its first line}, (number of tokens,) int32 from the number of a token to that of its name)."""
-    _, first = np.unique(codes, return_index=True)
-    names, numbers, where = {}, {}, np.empty(len(tokens), dtype=np.int32)
-    for token, code in tokens.items():
-        line = int(first[code]) + 1
-        name = stem_of(token.decode("utf-8", "replace"), keep_plain=True)
-        check_id(name, f"{path}:{line}")
-        names.setdefault(name, line)
-        where[code] = numbers.setdefault(name, len(numbers))
-    return names, where
-
-
-def _check_labels(path, trials):
-    """The label must be what the speakers in the names say."""
-    numbers, speakers = {}, []
-    for names in (trials.enroll_names, trials.test_names):
-        speakers.append(np.array([numbers.setdefault(speaker_of(name), len(numbers)) for name in names]))
-    same = speakers[0][trials.enroll] == speakers[1][trials.test]
-    wrong = np.flatnonzero(same != (trials.labels == 1))
+def _check_labels(path, left, right, labels):
+    """The labels must be what the speakers in the names say; left, right: (``_Side``, numbers (n,))."""
+    known, speakers = {}, []
+    for side, numbers in (left, right):
+        of_name = np.array([known.setdefault(speaker_of(name), len(known)) for name in side.lines])
+        speakers.append(of_name[numbers])
+    wrong = np.flatnonzero((speakers[0] == speakers[1]) != (labels == 1))
     if len(wrong):
-        line, says = wrong[0] + 1, "one speaker" if trials.labels[wrong[0]] else "two speakers"
-        raise InputError(f"{path}:{line}: the label says {says}, the names do not; correct the list")
+        says = "one speaker" if labels[wrong[0]] else "two speakers"
+        raise InputError(f"{path}:{wrong[0] + 1}: the label says {says}, the names do not; correct the list")
 
 
-def stem_of(file, keep_plain=False):
-    """A file's name without folders and suffix; with ``keep_plain`` a name without any folder is left as it is."""
-    return file if keep_plain and "/" not in file else os.path.splitext(file.rsplit("/", 1)[-1])[0]
+def stem_of(file):
+    """A file's name without folders and suffix."""
+    return os.path.splitext(file.rsplit("/", 1)[-1])[0]
 
 
 def speaker_of(name):
@@ -169,11 +168,10 @@ def check_id(name, where):
 def _lines(path):
     """(number, fields) of each line; ``InputError`` for a missing or empty list, or a blank line inside."""
     need_file(path)
-    lines = read_text(path).lstrip("\ufeff").rstrip().split("\n")
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path).lstrip("\ufeff").rstrip().split("\n"), 1):
         fields = line.split()
         if not fields:
-            raise InputError(f"{path}:{number}: {'blank line; remove it' if line or lines[1:] else 'the list is empty'}")
+            raise InputError(f"{path}:{number}: no entry on this line; remove it, or take the corpus's own list")
         yield number, fields
 
 

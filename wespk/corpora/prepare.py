@@ -9,7 +9,8 @@ from wespk.corpora import dev_split
 from wespk.corpora.audio_files import durations, wav_scp_value
 from wespk.io.tables import Trials, spk2utt_of, write_table, write_trials
 
-_TABLES = ("wav.scp", "utt2spk", "spk2utt", "utt2dur", "utt2sess", "utt2genre", "enroll.map")
+MODELS = "enroll_maps"  # folder of tables: what the enrolments of the list of that name are averages over
+_TABLES = ("wav.scp", "utt2spk", "spk2utt", "utt2dur", "utt2sess", "utt2genre")
 
 
 class Size(NamedTuple):
@@ -35,18 +36,20 @@ def prepare(corpus, out, dev_speakers, seed, jobs=8):
     eval_lists = {item.name: (item.enroll, item.test, item.labels) for item in corpus.trials}
     sets = {"train": (train, {}), "dev": (dev, dev_lists), "eval": (corpus.eval, eval_lists)}
     seconds = durations({i: u.path for utterances, _ in sets.values() for i, u in utterances.items()}, jobs)
-    models = {"eval": corpus.models}
+    models = {item.name: item.models for item in corpus.trials if item.models}
     return [line for name, (utterances, lists) in sets.items()
-            for line in _write_set(os.path.join(out, name), utterances, lists, seconds, models.get(name, {}))]
+            for line in _write_set(os.path.join(out, name), utterances, lists, seconds, models if name == "eval" else {})]
 
 
 def _write_set(folder, utterances, lists, seconds, models):
     _remove_old(os.path.join(folder, "trials"), keep=lists)
+    _remove_old(os.path.join(folder, MODELS), keep=models)
     if not utterances:
         _remove_old(folder, keep=set(os.listdir(folder)) - set(_TABLES) if os.path.isdir(folder) else ())
         return [f"{folder}: none"]
     report = [f"{folder}: {write_data_dir(folder, utterances, seconds)}"]
-    _write_if_any(os.path.join(folder, "enroll.map"), {model: " ".join(ids) for model, ids in models.items()})
+    for name, parts in models.items():
+        write_table(os.path.join(folder, MODELS, name), {model: " ".join(ids) for model, ids in parts.items()})
     for name in sorted(lists):
         enroll, test, labels = lists[name]
         write_trials(os.path.join(folder, "trials", name), Trials(enroll, test, labels))
@@ -69,16 +72,12 @@ def write_data_dir(folder, utterances, seconds):
     write_table(os.path.join(folder, "spk2utt"), {speaker: " ".join(ids) for speaker, ids in spk2utt.items()})
     write_table(os.path.join(folder, "utt2dur"), {i: f"{value:.10g}" for i, value in seconds.items()})
     write_table(os.path.join(folder, "utt2sess"), {i: u.session for i, u in utterances.items()})
-    _write_if_any(os.path.join(folder, "utt2genre"), {i: u.genre for i, u in utterances.items() if u.genre})
+    genres = {i: u.genre for i, u in utterances.items() if u.genre}
+    if genres:
+        write_table(os.path.join(folder, "utt2genre"), genres)
+    elif os.path.exists(os.path.join(folder, "utt2genre")):
+        os.unlink(os.path.join(folder, "utt2genre"))
     return Size(len(spk2utt), len(utterances), sum(seconds.values()) / 3600)
-
-
-def _write_if_any(path, table):
-    """Write a table that not every corpus has; one of an earlier corpus is removed."""
-    if table:
-        write_table(path, table)
-    elif os.path.exists(path):
-        os.unlink(path)
 
 
 def _different(enroll, test):

@@ -30,7 +30,8 @@ class TrialList:
     """A trial list under the name it is kept by.
 
     enroll, test: utterance ids, one a trial; labels: int8 (n,), 1 = target; source: the file it was read from. Trial
-    ``i`` stands in line ``i + 1`` of ``source``.
+    ``i`` stands in line ``i + 1`` of ``source``. models: where the enrolments are averages over several utterances, the
+    utterances of each: enrolment id -> ids.
     """
 
     name: str
@@ -38,6 +39,7 @@ class TrialList:
     enroll: list
     test: list
     labels: np.ndarray
+    models: dict = field(default_factory=dict)
 
 
 @dataclass
@@ -45,14 +47,13 @@ class Corpus:
     """What was found: the training utterances, those of the kept trial lists, and the lists.
 
     train, eval: utterance id -> Utterance, no speaker in both; notes: lines for the user about what was left out or
-    looks incomplete; models: enrolment of several utterances -> their ids, which are in ``eval``.
+    looks incomplete.
     """
 
     train: dict
     eval: dict
     trials: list
     notes: list = field(default_factory=list)
-    models: dict = field(default_factory=dict)
 
 
 def find_corpus(name, **options):

@@ -16,10 +16,11 @@ def cosine_scores(enroll, test, enroll_rows, test_rows):
     return np.clip(scores, -1, 1, out=scores)
 
 
-def score_trials(enroll_ids, test_ids, embeddings, enroll_embeddings="", mean_embeddings="none"):
+def score_trials(enroll_ids, test_ids, embeddings, enroll_embeddings="", mean_embeddings="none", models=""):
     """Cosine scores (n,) float32 of trials given by ids, from scp files of embeddings.
 
-    The mean of all embeddings in ``mean_embeddings`` (an scp, or ``none``) is subtracted first. See ``vectors.Sides``.
+    The mean of all embeddings in ``mean_embeddings`` (an scp, or ``none``) is subtracted first. models: table of the
+    enrolments that are averages over several utterances. See ``vectors.Sides``.
     """
-    sides = Sides(enroll_ids, test_ids, embeddings, enroll_embeddings, read_mean(mean_embeddings))
+    sides = Sides(enroll_ids, test_ids, embeddings, enroll_embeddings, read_mean(mean_embeddings), models)
     return cosine_scores(sides.enroll, sides.test, sides.enroll_rows, sides.test_rows)

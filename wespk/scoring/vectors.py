@@ -5,6 +5,7 @@ import os
 import numpy as np
 
 from wespk.io.ark import read_scp, read_vectors
+from wespk.io.tables import read_spk2utt
 from wespk.utils.errors import InputError
 
 BLOCK = 4096
@@ -88,12 +89,17 @@ class Sides:
     enroll_ids, test_ids: lists of ids (n,); embeddings: scp of both sides, or of the test side when
     ``enroll_embeddings`` names the enrolment's own; mean: see ``normalise``. ``enroll`` (N, D) and ``test`` (M, D)
     float32 hold the vectors (one array when there is one scp), ``enroll_rows`` and ``test_rows`` (n,) int32 each
-    trial's rows in them, ``enroll_keys`` and ``test_keys`` the rows' ids. Raises ``InputError`` for an id without an
+    trial's rows in them, ``enroll_keys`` and ``test_keys`` the rows' ids. models: path of a table that makes each
+    enrolment the average of several utterances, see ``average_models``. Raises ``InputError`` for an id without an
     embedding.
     """
 
-    def __init__(self, enroll_ids, test_ids, embeddings, enroll_embeddings="", mean=None):
-        if enroll_embeddings and str(enroll_embeddings) != str(embeddings):
+    def __init__(self, enroll_ids, test_ids, embeddings, enroll_embeddings="", mean=None, models=""):
+        if models:
+            scp = enroll_embeddings or embeddings
+            self.enroll_keys, self.enroll, self.enroll_rows = average_models(enroll_ids, models, scp, mean)
+            self.test_keys, self.test, (self.test_rows,) = _read([test_ids], embeddings, mean)
+        elif enroll_embeddings and str(enroll_embeddings) != str(embeddings):
             self.enroll_keys, self.enroll, (self.enroll_rows,) = _read([enroll_ids], enroll_embeddings, mean)
             self.test_keys, self.test, (self.test_rows,) = _read([test_ids], embeddings, mean)
         else:
@@ -120,6 +126,27 @@ def _read(id_lists, scp, mean):
     row_of = {key: row for row, key in enumerate(table)}
     rows = [np.fromiter(map(row_of.__getitem__, ids), np.int32, len(ids)) for ids in id_lists]
     return list(table), read_normalised(scp, table, mean), rows
+
+
+def average_models(enroll_ids, models, scp, mean):
+    """(keys, vectors (N, D) float32, each trial's row (n,) int32) of enrolments made of several utterances.
+
+    enroll_ids: ids (n,); models: table of lines ``enrolment utterance utterance ...``. A vector is the mean of its
+    utterances' embeddings, each centred on ``mean`` and length-normalised, and is length-normalised again. Raises
+    ``InputError`` for an enrolment that the table lacks, an utterance without an embedding, and utterances that cancel
+    out.
+    """
+    made_of, keys = read_spk2utt(models), list(dict.fromkeys(enroll_ids))
+    lost = next((key for key in keys if key not in made_of), None)
+    if lost is not None:
+        raise InputError(f"{models}: no line for the enrolment '{lost}'; give the table that belongs to the trial list")
+    utterances = [utterance for key in keys for utterance in made_of[key]]
+    _, vectors, (rows,) = _read([utterances], scp, mean)
+    first = np.cumsum([0] + [len(made_of[key]) for key in keys[:-1]])
+    sums = np.add.reduceat(vectors[rows], first, axis=0, dtype=np.float64)
+    row_of = {key: row for row, key in enumerate(keys)}
+    averages = normalise(sums.astype(np.float32), keys, None, f"averages over the utterances of {models}")
+    return keys, averages, np.fromiter(map(row_of.__getitem__, enroll_ids), np.int32, len(enroll_ids))
 
 
 def read_normalised(scp, table, mean):
