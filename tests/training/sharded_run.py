@@ -1,6 +1,6 @@
 """Run under torchrun by test_sharded_head.py, in folder argv[1]: what two processes make of a sharded head.
 
-rank0.pt and rank1.pt get the losses and gradients of ``CASES``; the experiments of ``RUNS`` are trained in folders:
+rank0.pt and rank1.pt get the losses and gradients of ``CASES`` and ``MINED``; the experiments of ``RUNS`` are trained in folders:
 ``whole`` from the start, ``cut`` again from whole's first epoch, ``other`` on from where one process stopped.
 """
 
@@ -28,7 +28,10 @@ CASES = {
     "aam": {"name": "aam_softmax", "scale": 5.0},
     "aam in blocks": {"name": "aam_softmax", "scale": 5.0, "block_size": 3},
     "am": {"name": "am_softmax"},
+    "speaker in turns": {"name": "spherespeaker", "scale": 5.0, "reading": "alternate", "alternate_by": "part", "two_sided": True},
+    "speaker, hard negatives": {"name": "spherespeaker", "scale": 5.0, "top_k": 5, "block_size": 2},
 }
+MINED = {"name": "spherespeaker", "scale": 5.0, "positive_power": 1.0, "gradient_ratio": 2.0, "top_k": 5}
 SOURCE = {"speakers": 5, "utterances": 6}
 RUNS = {  # 15 utterances a step, in micro-batches of 3 and 4; a gradient norm that is cut; both optimisers
     "sgd": ("loss.name=sphereface2 train.num_epochs=2 train.batch_size=15 train.accumulate=2 train.grad_clip=0.05 "
@@ -42,6 +45,8 @@ def head_and_batch(conf, dtype):
     """The whole head that ``conf`` describes, and a whole batch."""
     torch.manual_seed(1)
     head = build_loss(conf, DIM, CLASSES).to(dtype)
+    if hasattr(head, "set_step"):
+        head.set_step(1)
     embeddings = torch.randn(sum(BATCHES), DIM, dtype=torch.float64).to(dtype)
     return head, embeddings, torch.randint(CLASSES, (sum(BATCHES),))
 
@@ -79,7 +84,7 @@ def one_loss(conf, dtype):
 
 def main(folder):
     dist.init("cpu")
-    torch.save({(name, str(dtype)): one_loss(conf, dtype) for name, conf in CASES.items()
+    torch.save({(name, str(dtype)): one_loss(conf, dtype) for name, conf in {**CASES, "mined": MINED}.items()
                 for dtype in (torch.float32, torch.float64)}, folder / f"rank{dist.rank()}.pt")
     for name, sets in RUNS.items():
         train(folder / name / "whole", sets)

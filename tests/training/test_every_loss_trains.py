@@ -28,7 +28,10 @@ class Stopping(MemorySource):
         return super().fetch(epoch, items)
 
 
-@pytest.mark.parametrize("name", [name for name in load_all().names() if name not in VIEWS])
+TURNS = "spherespeaker loss.reading=alternate"
+
+
+@pytest.mark.parametrize("name", [*(name for name in load_all().names() if name not in VIEWS), TURNS])
 def test_the_loss_falls_and_a_resumed_run_equals_an_uninterrupted_one(make_trainer, name):
     sets = f"loss.name={name}{OPTIONS.get(name, '')} train.num_epochs=3 margin.final=0.1"
     whole = make_trainer("whole", sets)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.sharded_run import BATCHES, CASES, RUNS, SOURCE, head_and_batch, train
+from tests.training.sharded_run import BATCHES, CASES, MINED, RUNS, SOURCE, head_and_batch, train
 from wespk.losses import build_loss
 from wespk.training import checkpoint
 from wespk.training.optimizers import unused_options
@@ -75,6 +75,21 @@ def test_loss_and_gradients_are_the_whole_heads_on_the_whole_batch(done, name, d
         torch.testing.assert_close(parts[0]["bias"] + parts[1]["bias"], head.bias.grad, **tolerance)
     right = sum(part["right"] for part in parts) / sum(BATCHES)
     torch.testing.assert_close(right, head.stats["accuracy"])
+
+
+def test_weights_of_mined_samples_are_of_each_process_own_share_as_with_a_whole_head(done):
+    weight, bias = 0, 0
+    parts = [torch.load(done / f"rank{rank}.pt", weights_only=True)["mined", str(torch.float64)] for rank in (0, 1)]
+    for part, rows in zip(parts, (slice(0, BATCHES[0]), slice(BATCHES[0], None))):
+        head, x, labels = head_and_batch(MINED, torch.float64)
+        x = x[rows].requires_grad_()
+        loss = head(x, labels[rows])
+        (loss * len(x) / sum(BATCHES)).backward()
+        torch.testing.assert_close(part["loss"], loss.detach())
+        torch.testing.assert_close(part["x"], x.grad)
+        weight, bias = weight + head.weight.grad, bias + head.bias.grad
+    torch.testing.assert_close(torch.cat([part["weight"] for part in parts]), weight)
+    torch.testing.assert_close(parts[0]["bias"] + parts[1]["bias"], bias)
 
 
 @pytest.mark.parametrize("name", RUNS)

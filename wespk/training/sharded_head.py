@@ -27,8 +27,8 @@ def check_shardable(conf, loss):
     """Raise ``InputError`` if ``loss``, an objective's as ``conf`` has it, cannot be split over processes."""
     if not isinstance(loss, BlockHead):
         raise InputError(f"runtime.shard_head: loss.name={conf['loss']['name']} cannot be split over processes under "
-                         f"objective.name={conf['objective']['name']}; sphereface2, aam_softmax and am_softmax can under "
-                         "supervised. Leave runtime.shard_head at false")
+                         f"objective.name={conf['objective']['name']}; sphereface2, spherespeaker, aam_softmax and "
+                         "am_softmax can under supervised. Leave runtime.shard_head at false")
 
 
 class ShardedHead(nn.Module):
@@ -68,8 +68,9 @@ class ShardedHead(nn.Module):
             parts = gather_with_gradient(part[None], ones)
             winner = gather(value[None], ones).argmax(0, keepdim=True)
             best = gather(best[None], ones).gather(0, winner)[0]
-            self.stats = {"accuracy": (best[own] == labels).float().mean()}
-            return self.head.losses(self.head.merge(parts))[own].mean()
+            loss = self.head.losses(self.head.merge(parts)[..., own]).mean()
+            self.stats = {**self.head.stats, "accuracy": (best[own] == labels).float().mean()}
+            return loss
 
     def whole_state(self):
         """The state of the unsharded head, on the main process; nothing useful elsewhere. All must call together."""

@@ -84,6 +84,9 @@ class Trainer:
                                 m["end_epoch"] * per_epoch, m["shape"])}
         set_learning_rate(self.optimizer, now["lr"])
         self.objective.set_margin(now["margin"])
+        for module in self.objective.modules():
+            if hasattr(module, "set_step"):
+                module.set_step(self.step)
         return now
 
     def _step(self, module, batches, meter):
