@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Train a table of systems x seeds through a recipe's run.sh, several at a time, and write the comparison.
 
-    run_grid.py GRID.yaml --recipe DIR [--jobs N] [--only PATTERN] [--gpus-per-job N] [--dry-run] [-- RUN.SH OPTIONS]
+    run_grid.py GRID.yaml --recipe DIR [--jobs N] [--only PATTERN] [--gpus-per-job N] [--evaluate NAME=DIR ...]
+                [--dry-run] [-- RUN.SH OPTIONS]
 
 What a grid's YAML holds stands in wespk/utils/grid.py. Behind ``--`` come options of run.sh for every run: the corpora,
 --nj, --data, and --exp for the folder that will hold GRID/SYSTEM[/LEVEL]/seedN (default: the recipe's exp).
@@ -15,12 +16,12 @@ A run that is done is not started again. run.sh would find that out too, but tak
 .stages/grid.json: the words that it was called with and its configuration, merged, as they were when it started. It is
 done as long as these are still the same and all that its stages have noted of their inputs and outputs (see
 stage_mark.py) is true. Anything else is left to run.sh to judge. What fine-tuning (stage 8) makes of a run, seedN-lm, has
-such a note of its own and is judged by itself: without it the run is still compared as it was trained.
+such a note of its own and is judged by itself: without it the run is still compared as it was trained. So are the
+evaluations on further data folders (--evaluate), which lie in seedN/on/NAME: they can be asked for after the training.
 """
 
 import argparse
 import fnmatch
-import json
 import os
 import re
 import signal
@@ -30,22 +31,17 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import stage_mark
+from grid_runs import Task, clock, command, command_of, evaluations, merged, not_done, start
 from submit.array_job import quoted, tail
 from submit.visible_gpus import visible_gpus
 
-from wespk.utils import config
 from wespk.utils.errors import InputError
-from wespk.utils.grid import FINE_TUNED, OF_FINE_TUNING, OWN_OPTIONS, Grid, check_fine_tuning, read_grid
+from wespk.utils.grid import NAME, OWN_OPTIONS, Grid, check_fine_tuning, read_grid
 from wespk.utils.registry import nearest
 
 ROOT = Path(__file__).resolve().parent.parent
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 POLL_SECONDS = 0.05
-OF_SCORING = ("trials", "score-norm", "top-n", "cohort", "expected")
-MACHINE = ("nj", "gpus", "cmd")  # how to run, which changes no result
-FILES = ("lm-overlay", "expected")  # options of run.sh that name files; in a grid relative to the recipe
-REACHED_FINE_TUNING = re.compile(r"^\d\d:\d\d:\d\d stage 8, ", re.MULTILINE)  # run.sh says so once stages 3 to 7 are done
 HELP_OPTION = re.compile(r"^ *--([a-z0-9][a-z0-9-]*)", re.MULTILINE)
 
 
@@ -63,6 +59,7 @@ class Plan:
     jobs: int
     gpus: list  # one list of GPU names for each job slot
     chosen: list = field(default_factory=list)  # the runs to do
+    evaluate: dict = field(default_factory=dict)  # name -> further data folder to evaluate on
     confs: dict = field(default_factory=dict)  # (system, level) -> merged configurations, see ``merged``
 
 
@@ -78,6 +75,8 @@ def parse(words):
                         "the comparison is of all that is there")  # fmt: skip
     parser.add_argument("--gpus-per-job", type=int, metavar="N", help="GPUs that each run sees; runs share them in "
                         "turn if there are fewer than jobs x N (default: 1 if this machine shows any, else 0)")  # fmt: skip
+    parser.add_argument("--evaluate", action="append", default=[], metavar="NAME=DIR", help="evaluate every run on the "
+                        "evaluation set of this data folder too (run.sh --eval-data); may be repeated")  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="print the commands and what is done already")
     own, behind = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
     given = parser.parse_args(own)
@@ -114,6 +113,7 @@ def make_plan(given, behind):
     plan.chosen = [run for run in grid.runs if fnmatch.fnmatchcase(run.folder, given.only or "*")]
     if not plan.chosen:
         raise InputError(f"--only '{given.only}' fits no run; there is: {', '.join(run.folder for run in grid.runs)}")
+    plan.evaluate = further_data(given.evaluate, grid, plan.data)
     for run in grid.runs:
         if (run.system, run.level) not in plan.confs:
             plan.confs[run.system, run.level] = merged(plan, run)
@@ -141,6 +141,21 @@ def run_options(words, known):
     return options
 
 
+def further_data(words, grid, own):
+    """The data folders of ``NAME=DIR`` words: name -> absolute path. Raises ``InputError``."""
+    found = {}
+    if words and not grid.judged_by_scores:
+        raise InputError("--evaluate: this grid ends at stage 3 and is judged by held-out speakers, without trial lists")
+    for word in words:
+        name, equals, folder = word.partition("=")
+        if not equals or not NAME.fullmatch(name) or name in found:
+            raise InputError(f"--evaluate takes NAME=DIR, each name once and fit for a folder, not '{word}'")
+        if not os.path.isdir(os.path.join(folder, "eval", "trials")) or os.path.realpath(folder) == os.path.realpath(own):
+            raise InputError(f"--evaluate {word}: not another data folder with eval/trials, as stages 1 and 2 make it")
+        found[name] = Path(os.path.abspath(folder))
+    return found
+
+
 def gpu_slots(per_job, jobs):
     """The GPUs of each of so many jobs at a time, taken in turn."""
     gpus = visible_gpus()
@@ -148,142 +163,6 @@ def gpu_slots(per_job, jobs):
     if not 0 <= wanted <= len(gpus):
         raise InputError(f"--gpus-per-job {wanted}, but this machine shows {len(gpus)}")
     return [[gpus[(slot * wanted + i) % len(gpus)] for i in range(wanted)] for slot in range(jobs)]
-
-
-def merged(plan, run):
-    """The configurations of a run as its files are now: suffix of its folder -> what merges them.
-
-    "" is the run as trained and, where stage 8 is asked for, "-lm" what fine-tuning makes of it. Raises ``InputError``
-    naming the run where they do not merge.
-    """
-    try:
-        confs = {"": config.load(in_recipe(plan, run.config), in_recipe(plan, run.overlay), run.set)}
-        if run.stop_stage == 8:
-            words = words_of(plan, run)
-            overlay = words.get("lm-overlay") or str(plan.recipe / "conf" / "lmft.yaml")
-            confs[FINE_TUNED] = config.lay_over(confs[""], overlay, words.get("lm-set", ""))
-        return confs
-    except InputError as error:
-        raise InputError(f"{plan.path}: '{run.folder}': {error}") from None
-
-
-def in_recipe(plan, names):
-    """Paths of comma-separated files, which a grid gives relative to the recipe."""
-    return ",".join(os.path.normpath(plan.recipe / name) for name in names.split(",") if name)
-
-
-# --- one run ----------------------------------------------------------------------------------------------------------
-def command(plan, stages, conf, run_set, options, more=()):
-    """The argument list of run.sh; stages (first, last), conf (config, overlay); more: pairs of its own."""
-    cores = len(os.sched_getaffinity(0))
-    pairs = {"stage": stages[0], "stop-stage": stages[1], "config": in_recipe(plan, conf[0]),
-             "overlay": in_recipe(plan, conf[1]), "set": run_set, "data": plan.data, **dict(more)}  # fmt: skip
-    if stages[0] > 2:
-        pairs["nj"] = max(1, cores // plan.jobs)
-    pairs.update({name: in_recipe(plan, value) if name in FILES else value for name, value in options})
-    pairs.update(plan.options)
-    if stages[1] < 8:
-        pairs = {name: value for name, value in pairs.items() if not name.startswith(OF_FINE_TUNING)}
-    if stages[1] < 3:  # the data serve other experiments too: all trial lists are prepared, whichever are scored here
-        pairs = {name: value for name, value in pairs.items() if name not in OF_SCORING}
-    words = [f"--{name}={value}" for name, value in pairs.items() if str(value)]
-    return ["bash", str(plan.recipe / "run.sh"), *words]
-
-
-def command_of(plan, run):
-    """The argument list that trains and judges one run."""
-    more = {"seed": run.seed, "exp": plan.root / run.folder}
-    return command(plan, (3, run.stop_stage), (run.config, run.overlay), run.set, run.options, more)
-
-
-def words_of(plan, run):
-    """The options that run.sh is called with: name -> value."""
-    return dict(word[2:].split("=", 1) for word in command_of(plan, run)[2:])
-
-
-def definitions(plan, run, confs):
-    """What decides a run's results, as far as it is known here: suffix of its folder -> plain values as of JSON.
-
-    confs: as of ``merged``.
-    """
-    words = {name: value for name, value in words_of(plan, run).items() if name not in MACHINE}
-    trained = {name: value for name, value in words.items() if not name.startswith(OF_FINE_TUNING)}
-    found = {"": {"words": {**trained, "stop-stage": str(min(run.stop_stage, 7))}, "conf": confs[""]}}
-    if FINE_TUNED in confs:
-        found[FINE_TUNED] = {"words": words, "conf": confs[FINE_TUNED], "began_as": confs[""]}
-    return json.loads(json.dumps(found))
-
-
-def mark_of(plan, run, suffix):
-    return plan.root / (run.folder + suffix) / ".stages" / "grid.json"
-
-
-def not_done(plan, run):
-    """The suffixes, "" and "-lm", of those folders of a run that are not whole or not as their stages left them."""
-    wanted = definitions(plan, run, plan.confs[run.system, run.level])
-    return [suffix for suffix, definition in wanted.items() if not is_whole(mark_of(plan, run, suffix), definition)]
-
-
-def is_whole(mark, definition):
-    """Whether a folder's ``mark`` says what is wanted, and its inputs and outputs are as its stages left them."""
-    try:
-        noted = json.loads(mark.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return False
-    if not isinstance(noted, dict) or any(noted.get(name) != value for name, value in definition.items()):
-        return False
-    if any(mark.parent.glob("*.begun")):
-        return False
-    for path in mark.parent.glob("[0-9].json"):
-        record = stage_mark.read(path)
-        if record is None or any(stage_mark.changed_files({**record["inputs"], **record.get("outputs", {})}, "file")):
-            return False
-    return True
-
-
-class Task:
-    """One run at work: a process group of its own, a log that each start is added to, GPUs of its own."""
-
-    def __init__(self, plan, run, slot):
-        self.plan, self.run, self.slot = plan, run, slot
-        self.log, self.started, self.status = plan.root / run.folder / "RUN.log", time.monotonic(), None
-        self.definitions = definitions(plan, run, merged(plan, run))  # now: the files may change while it runs
-        self.log_start = self.log.stat().st_size if self.log.exists() else 0
-        environment = {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // plan.jobs)), **os.environ,
-                       "CUDA_VISIBLE_DEVICES": ",".join(plan.gpus[slot])}  # fmt: skip
-        self.process = start(command_of(plan, run), self.log, environment)
-
-    def stop(self):
-        """Tell run.sh to stop; it tells its own commands."""
-        if self.process.poll() is None:
-            os.kill(self.process.pid, signal.SIGTERM)
-
-    def ended(self):
-        """True once the run is over; ``status`` then holds its exit status, and what is whole is marked done."""
-        code = self.process.poll()
-        if code is None:
-            return False
-        self.status = 128 - code if code < 0 else code
-        for suffix, definition in self.definitions.items():
-            if self.status == 0 or (suffix == "" and self.reached_fine_tuning()):
-                stage_mark.write(mark_of(self.plan, self.run, suffix), definition)
-        return True
-
-    def reached_fine_tuning(self):
-        """Whether run.sh came to stage 8, so that all before it is done, whatever became of the rest."""
-        with open(self.log, "rb") as file:
-            file.seek(self.log_start)
-            return REACHED_FINE_TUNING.search(file.read().decode("utf-8", "replace")) is not None
-
-
-def start(words, log, environment):
-    """A process with a session of its own that writes to ``log``, at whose end its command is noted first."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "ab") as out:
-        out.write(f"# {clock()} {quoted(words)}\n".encode("utf-8", "surrogateescape"))
-        out.flush()
-        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment,
-                                start_new_session=True)  # fmt: skip
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------
@@ -301,10 +180,6 @@ class Stopped:
 
     def __bool__(self):
         return self.number != 0
-
-
-def clock():
-    return time.strftime("%H:%M:%S")
 
 
 def say(text):
@@ -386,6 +261,8 @@ def compare(plan, folders):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
     words = [sys.executable, "-m", "wespk.bin.compare_systems", "--grid", str(plan.path), "--root", str(plan.root),
              "--data", str(plan.data), f"--without={','.join(folders)}"]  # fmt: skip
+    if plan.evaluate:
+        words.append(f"--evaluate={','.join(f'{name}={data}' for name, data in plan.evaluate.items())}")
     status = subprocess.run(words, env=environment, check=False).returncode
     if status == 0:
         say(f"comparison: {plan.root / 'COMPARISON.md'}")
@@ -397,6 +274,8 @@ def dry_run(plan):
     print(quoted(command(plan, (1, 2), (plan.grid.config, ""), plan.grid.set, plan.grid.options)))
     for run in plan.chosen:
         print(f"# {run.folder}: {'to do' if not_done(plan, run) else 'done'}\n{quoted(command_of(plan, run))}")
+        for words in evaluations(plan, run).values():
+            print(quoted(words))
 
 
 def main():

@@ -46,7 +46,7 @@ class Folder:
         self.mark(folder, "7.json")
 
     def mark(self, folder, name):
-        (self.root / folder / ".stages").mkdir(exist_ok=True)
+        (self.root / folder / ".stages").mkdir(parents=True, exist_ok=True)
         (self.root / folder / ".stages" / name).write_text("{}")
 
     def compare(self, **options):
@@ -114,6 +114,27 @@ def test_scores_of_an_earlier_training_are_left_out(folder):
     assert systems_of(folder.compare()["tables"][0]) == ["a", "b", "b-lm"]
     (marks / "3.json").write_text('{"inputs": {}, "outputs": {"x.pt": "4"}}')
     assert systems_of(folder.compare()["tables"][0]) == ["a", "b-lm"]
+
+
+def test_lists_of_other_data_make_tables_of_the_systems_evaluated_there(folder):
+    far = folder.path / "far"
+    write_table(far / "eval/utt2spk", {key: key[:3] for key in KEYS})
+    write_trials(far / "eval/trials/one", Trials(*map(list, zip(*PAIRS)), LABELS))
+    for i, system in enumerate(f"{s}/seed{n}/on/cn" for s in ("a", "b", "b") for n in (1, 2)):
+        folder.score(system, "one.cosine", 10 + i)
+    found = folder.compare(elsewhere={"cn": far})
+    assert [(t["trials"], systems_of(t)) for t in found["tables"]] == [
+        ("one", ["a", "b", "b-lm"]), ("two", ["a", "b", "b-lm"]), ("cn/one", ["a", "b"])]  # fmt: skip
+    assert found["missing"] == ["b/seed1-lm/on/cn, b/seed2-lm/on/cn: not whole, so 'b-lm' is left out of 'cn'"]
+    values = found["tables"][2]["levels"][0]["systems"][0]["measures"]["eer"]["values"]
+    scores = [2 * LABELS + np.random.default_rng(10 + i).normal(size=len(LABELS)) for i in range(2)]
+    assert values == pytest.approx([eer(s, LABELS) for s in scores]) and found["notes"][-1].startswith("cn/LIST: ")
+    folder.mark("b/seed1", "4.json")
+    (folder.root / "b/seed1/.stages/4.json").write_text('{"inputs": {}, "outputs": {"x.pt": "4"}}')
+    (folder.root / "b/seed1/on/cn/.stages/4.json").write_text('{"inputs": {"x.pt": "1"}}')  # of an earlier average
+    assert systems_of(folder.compare(elsewhere={"cn": far})["tables"][2]) == ["a"]
+    with pytest.raises(SystemExit):
+        main(compare_systems, ["--grid", f"{folder.path}/g.yaml", "--root", "x", "--data", "y", "--evaluate", "cn"])
 
 
 def test_normalised_scores_older_than_the_raw_ones_are_another_trainings(folder):

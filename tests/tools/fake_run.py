@@ -35,6 +35,13 @@ def make_data(data):
             write(path, [f"{a} {b} {'target' if same else 'nontarget'}" for a, b, same in PAIRS])
 
 
+def evaluate_elsewhere(exp, options, gain):
+    draw, on = random.Random(7), exp / "on" / options["eval-name"]
+    lines = [f"{a} {b} {(1 + gain) * same + draw.gauss(0, 1):.5f}" for a, b, same in PAIRS]
+    write(on / "scores" / "far.cosine", lines)
+    mark(on, int(options["stop-stage"]), [exp / "metrics.jsonl"], [on / "scores/far.cosine"])
+
+
 def make_experiment(exp, data, options, gain):
     draw = random.Random(int(options["seed"]))
     lines = [{"step": step, "dev_eer": 0.5 - 0.1 * step, "dev_min_dcf": 0.9} for step in (1, 2, 3)]
@@ -69,6 +76,9 @@ def main(folder, words):
     if fail.exists() and fail.read_text() in options["exp"]:
         print("the reason of the failure")
         sys.exit(3)
+    if "eval-data" in options:
+        evaluate_elsewhere(Path(options["exp"]), options, float("sf2" in options["exp"]))
+        return
     gain = 2.0 if "sphereface2" in options.get("set", "") else 0.0
     make_experiment(Path(options["exp"]), data, options, gain)
     if options["stop-stage"] == "8":

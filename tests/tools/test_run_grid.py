@@ -280,6 +280,65 @@ def test_a_sweep_is_judged_by_the_last_validations(recipe):
     assert found["scores"] == "held-out training speakers"
 
 
+@pytest.fixture
+def away(recipe):
+    """``--evaluate`` words for another data folder with a list called far."""
+    recipe.run("--", "--data", recipe.folder / "away")
+    shutil.rmtree(recipe.root)
+    (recipe.folder / "away/eval/trials/hard").rename(recipe.folder / "away/eval/trials/far")
+    return ("--evaluate", f"cn={recipe.folder}/away")
+
+
+def stages_of(calls):
+    return [(call["exp"].rpartition("small/")[2], call["stage"], call["stop-stage"]) for call in calls if call["stage"] != "1"]
+
+
+def test_every_run_and_its_fine_tuning_is_evaluated_on_further_data_too(recipe, away):
+    (recipe.folder / "conf" / "lm.yaml").write_text("margin: {final: 0.5}")
+    recipe.define(seeds=[4], options={"lm-overlay": "conf/lm.yaml", "trials": "hard", "score-norm": "none"},
+                  systems={"aam": {}, "sf2": {"set": "loss.name=sphereface2", "stop_stage": 8}})  # fmt: skip
+    recipe.run(*away, "--", "--musan", "m", "--cohort", "utterance")
+    calls = recipe.calls()
+    assert stages_of(calls) == [("aam/seed4", "3", "7"), ("aam/seed4", "4", "7"), ("sf2/seed4", "3", "8"),
+                                ("sf2/seed4", "4", "7"), ("sf2/seed4-lm", "4", "7")]  # fmt: skip
+    there = {name: value for name, value in calls[2].items() if name.islower()}
+    assert there == {"stage": "4", "stop-stage": "7", "data": f"{recipe.folder}/data", "exp": f"{recipe.root}/aam/seed4",
+                     "nj": there["nj"], "eval-data": f"{recipe.folder}/away", "eval-name": "cn", "score-norm": "none",
+                     "cohort": "utterance"}  # fmt: skip
+    text = (recipe.root / "COMPARISON.md").read_text()
+    assert text.index("## hard: cosine") < text.index("## cn/far: cosine") and text.count("sf2, fine-tuned |") == 6
+    assert "Not complete" not in text and "cn/LIST: lists of other data" in text
+    assert recipe.to_do(*away, "--", "--musan", "m", "--cohort", "utterance") == []
+
+
+def test_further_data_need_no_second_training_and_are_done_once(recipe, away):
+    recipe.run()
+    recipe.run(*away)
+    assert stages_of(recipe.calls()) == [(run, "4", "7") for run in RUNS]
+    assert recipe.to_do(*away) == [] and recipe.to_do() == []
+    (recipe.root / "sf2/seed1/on/cn/scores/far.cosine").unlink()
+    assert recipe.to_do(*away) == ["sf2/seed1"] and recipe.to_do() == []
+    (recipe.folder / "fail").write_text("sf2/seed1")
+    recipe.run(*away, status=1)
+    text = (recipe.root / "COMPARISON.md").read_text()
+    assert "sf2/seed1/on/cn: not whole, so 'sf2' is left out of 'cn'" in text and text.count("not whole") == 1
+    shutil.rmtree(recipe.root / "aam/seed2")
+    (recipe.folder / "fail").unlink()
+    recipe.run(*away)
+    assert stages_of(recipe.calls()) == [("sf2/seed1", "4", "7"), ("aam/seed2", "3", "7"), ("aam/seed2", "4", "7")]
+    recipe.run()
+    assert "cn/far" not in (recipe.root / "COMPARISON.md").read_text()
+
+
+def test_further_data_that_cannot_be_used_are_refused(recipe, away):
+    for words, says in ((away[:1] + ("cn",), "--evaluate takes NAME=DIR"), (away[:1] + ("a/b=/tmp",), "takes NAME=DIR"),
+                        (away + away, "each name once"), (away[:1] + ("cn=/no/such",), "not another data folder with eval"),
+                        (away + ("--", f"--data={away[1][3:]}"), "not another data folder")):  # fmt: skip
+        assert says in recipe.run(*words, status=1)[1] and recipe.calls() == []
+    recipe.define(stop_stage=3)
+    assert "this grid ends at stage 3" in recipe.run(*away, status=1)[1]
+
+
 @pytest.mark.parametrize("words, status, says", [
     (["--jobs", "0"], 2, "takes a number of 1 or more"),
     (["--only", "x*"], 1, "--only 'x*' fits no run; there is: aam/seed1"),

@@ -4,7 +4,7 @@ from wespk.utils.cli import main
 
 
 def compare_systems(grid: str, root: str, data: str, out: str = "", without: str = "", bootstrap: int = 0,
-                    seed: int = 42, p_targets: str = "0.01,0.05"):
+                    seed: int = 42, p_targets: str = "0.01,0.05", evaluate: str = ""):
     """Means over seeds, 95 % intervals and paired tests against a baseline, from the score files of a grid.
 
     Writes COMPARISON.md, comparison.json, comparison.tsv and, for a grid with a second axis, charts of the EER. Of a
@@ -21,6 +21,8 @@ def compare_systems(grid: str, root: str, data: str, out: str = "", without: str
         bootstrap: number of resamples; 0: 1000, or 50 for each system if that is more
         seed: seed of the resampling
         p_targets: prior probabilities of a target, for minDCF, comma-separated
+        evaluate: further data folders that the experiments were evaluated on in EXP/on/NAME, NAME=FOLDER words,
+            comma-separated; their lists are called NAME/LIST
     """
     import json
     from pathlib import Path
@@ -38,7 +40,10 @@ def compare_systems(grid: str, root: str, data: str, out: str = "", without: str
     if bootstrap < 0:
         raise InputError("--bootstrap must be 0 or more")
     left_out = [word for word in without.split(",") if word]
-    found = compare_experiments(read_grid(grid), root, data, left_out, priors, bootstrap or None, seed)
+    elsewhere = dict(word.partition("=")[::2] for word in evaluate.split(",") if word)
+    if not all(elsewhere.values()):
+        raise InputError(f"--evaluate takes NAME=FOLDER words separated by commas, not '{evaluate}'")
+    found = compare_experiments(read_grid(grid), root, data, left_out, priors, bootstrap or None, seed, elsewhere)
     folder, text = Path(out or root), markdown(found)
     write_text(folder / "COMPARISON.md", text)
     write_text(folder / "comparison.json", json.dumps(found, indent=1) + "\n")

@@ -15,14 +15,18 @@ KIND = re.compile(r"cosine(\.(asnorm|snorm|znorm|tnorm))?")
 DEV_MEASURES = {"dev_eer": "eer", "dev_min_dcf": "min_dcf_0.01"}
 
 
-def compare_experiments(grid, root, data, without=(), p_targets=(0.01, 0.05), num_resamples=None, seed=42):
+def compare_experiments(grid, root, data, without=(), p_targets=(0.01, 0.05), num_resamples=None, seed=42,
+                        elsewhere=None):
     """Compare the experiments of a ``Grid`` that lie under ``root`` and were tested on the data folder ``data``.
 
     without: folders (relative to ``root``) of experiments to leave out, as they are not whole; those whose last stage
-    (3, 5 or 7) is not marked done, or was done on the files of an earlier training, are left out anyway, and a system lacking one seed at a level is left out there. Judged
-    by scores: each trial list of data/eval/trials and each kind of score, cosine and normalised, is a table. Judged by
-    held-out speakers: the mean of the grid's last ``validations`` of dev_eer and dev_min_dcf in metrics.jsonl (the best
-    one would be chosen by its luck).
+    (3, 5 or 7) is not marked done, or was done on the files of an earlier training, are left out anyway, and a system
+    lacking one seed at a level is left out there. Judged by scores: each trial list of data/eval/trials and each kind of
+    score, cosine and normalised, is a table. Judged by held-out speakers: the mean of the grid's last ``validations`` of
+    dev_eer and dev_min_dcf in metrics.jsonl (the best one would be chosen by its luck).
+
+    elsewhere: name -> further data folder whose evaluation set the experiments were tested on as well, in EXP/on/NAME
+    (run.sh --eval-data); its lists, called NAME/LIST, make tables in the same way.
 
     num_resamples: None: 1000, or 50 for each system if that is more, so that corrected p values can come below 0.05.
 
@@ -35,9 +39,14 @@ def compare_experiments(grid, root, data, without=(), p_targets=(0.01, 0.05), nu
     root, data, missing = Path(root), Path(data), {}
     num_resamples = max(1000, 50 * len(grid.rows)) if num_resamples is None else num_resamples
     settings = {"num_resamples": num_resamples, "seed": seed}
-    cells = _whole_cells(grid, root, set(without), missing)
+    cells = [(row, level) for level in grid.levels for row in grid.rows]
+    cells = _whole_cells(grid, root, cells, set(without), missing)
     if grid.judged_by_scores:
-        tables = _score_tables(grid, root, data / "eval", cells, missing, {"p_targets": p_targets, **settings})
+        settings["p_targets"] = p_targets
+        tables = _score_tables(grid, root, data / "eval", cells, missing, settings)
+        for name, folder in (elsewhere or {}).items():
+            there = _whole_cells(grid, root, cells, set(without), missing, name)
+            tables += _score_tables(grid, root, Path(folder) / "eval", there, missing, settings, f"on/{name}")
     else:
         tables = [_dev_table(grid, root, data / "dev" / "trials" / "dev", cells, settings)] if cells else []
     if not tables:
@@ -45,39 +54,50 @@ def compare_experiments(grid, root, data, without=(), p_targets=(0.01, 0.05), nu
     judged = "scores" if grid.judged_by_scores else f"mean of the last {grid.validations} validations"
     return {"format": 2, "grid": grid.name, "title": grid.title, "baseline": grid.baseline, "seeds": list(grid.seeds),
             "axis": grid.axis, "judged": judged, "bootstrap": {"resamples": num_resamples, "seed": seed, "level": 0.95},
-            "missing": list(missing), "notes": list(grid.notes), "tables": tables}  # fmt: skip
+            "missing": list(missing), "notes": [*grid.notes, *_notes_elsewhere(elsewhere)], "tables": tables}  # fmt: skip
 
 
 def _first(missing):
     return next(iter(missing), "run the grid")
 
 
-def _whole_cells(grid, root, without, missing):
-    """The (row, level) whose experiments are all there; the others are put down in ``missing``."""
-    cells, last = [], {run.system: min(run.stop_stage, 7) for run in grid.runs}
-    for level in grid.levels:
-        for row in grid.rows:
-            absent = [folder for folder in (grid.folder(row, level, seed) for seed in grid.seeds)
-                      if folder in without or not is_finished(root / folder, last[row.system])]  # fmt: skip
-            if absent:
-                missing[f"{', '.join(absent)}: not whole, so {_named(row, level)} is left out"] = None
-            else:
-                cells.append((row, level))
-    return cells
+def _whole_cells(grid, root, cells, without, missing, name=""):
+    """Those of the (row, level) ``cells`` whose experiments are all whole, on the data ``name`` if that is given.
+
+    The others are put down in ``missing``.
+    """
+    found, last = [], {run.system: min(run.stop_stage, 7) for run in grid.runs}
+    below, of_what = (f"on/{name}", f" of '{name}'") if name else ("", "")
+    for row, level in cells:
+        experiments = [grid.folder(row, level, seed) for seed in grid.seeds]
+        absent = [str(Path(folder, below)) for folder in experiments
+                  if str(Path(folder, below)) in without or not is_finished(root / folder, last[row.system], below)]  # fmt: skip
+        if absent:
+            missing[f"{', '.join(absent)}: not whole, so {_named(row, level)} is left out{of_what}"] = None
+        else:
+            found.append((row, level))
+    return found
 
 
-def is_finished(folder, last):
+def _notes_elsewhere(elsewhere):
+    if elsewhere:
+        yield (f"{', '.join(f'{name}/LIST' for name in elsewhere)}: lists of other data than the systems' own. The mean "
+               "that is subtracted and the cohort are of their training set, as for its own lists.")  # fmt: skip
+
+
+def is_finished(folder, last, below=""):
     """Whether run.sh marked stage ``last`` of an experiment done, on what is there now, and none is at work since.
 
-    What a stage noted of the files that it read must be what the stage that made them noted of them: else it has worked
-    on an earlier training. That the files still are what was noted, is not checked.
+    below: "on/NAME" for an evaluation on other data, whose stages from 4 on lie there. What a stage noted of the files
+    that it read must be what the stage that made them noted of them: else it has worked on an earlier training. That the
+    files still are what was noted, is not checked.
     """
-    marks = Path(folder) / ".stages"
-    if not (marks / f"{last}.json").is_file() or any(marks.glob("*.begun")):
+    own, judged = Path(folder) / ".stages", Path(folder) / below / ".stages"
+    if not (judged / f"{last}.json").is_file() or any(own.glob("*.begun")) or any(judged.glob("*.begun")):
         return False
-    written = {}
-    for path in (marks / f"{stage}.json" for stage in (3, 4, 5, 7) if stage <= last):
-        if path.is_file():
+    written, order = {}, [own / "3.json", own / "4.json", *(judged / f"{stage}.json" for stage in (4, 5, 7))]
+    for path in dict.fromkeys(order):
+        if path.is_file() and int(path.stem) <= last:
             record = _record(path)
             if any(written.get(name, noted) != noted for name, noted in record.get("inputs", {}).items()):
                 return False
@@ -98,7 +118,8 @@ def _named(row, level):
 
 
 # --- trial lists ------------------------------------------------------------------------------------------------------
-def _score_tables(grid, root, evaluation, cells, missing, settings):
+def _score_tables(grid, root, evaluation, cells, missing, settings, below=""):
+    """One table for each list and kind of score; below: where the scores lie in an experiment, "on/NAME" or nothing."""
     folder = evaluation / "trials"
     lists = sorted(path for path in folder.glob("*") if path.is_file() and not path.name.startswith("."))
     if not lists:
@@ -107,7 +128,7 @@ def _score_tables(grid, root, evaluation, cells, missing, settings):
     found = {}
     for row, level in cells:
         for seed in grid.seeds:
-            folder = root / grid.folder(row, level, seed)
+            folder = root / grid.folder(row, level, seed) / below
             for path in lists:
                 for kind in score_kinds(folder / "scores", path.name):
                     found.setdefault((path, kind), {}).setdefault((row, level), []).append(folder / "scores")
@@ -116,10 +137,15 @@ def _score_tables(grid, root, evaluation, cells, missing, settings):
         whole = {cell: paths for cell, paths in folders.items() if len(paths) == len(grid.seeds)}
         for row, level in cells:
             if (row, level) not in whole:
-                missing[f"{path.name}.{kind}: not scored with all seeds of {_named(row, level)}"] = None
+                missing[f"{_listed(path, below)}.{kind}: not scored with all seeds of {_named(row, level)}"] = None
         if whole:
-            tables.append(_score_table(grid, path, kind, whole, speaker_of, settings))
+            tables.append(_score_table(grid, path, kind, whole, speaker_of, settings, below))
     return tables
+
+
+def _listed(path, below):
+    """How a list is called: LIST, or NAME/LIST."""
+    return "/".join([*below.split("/")[1:], path.name])
 
 
 def score_kinds(folder, trials):
@@ -138,7 +164,7 @@ def score_kinds(folder, trials):
     return kinds
 
 
-def _score_table(grid, path, kind, folders, speaker_of, settings):
+def _score_table(grid, path, kind, folders, speaker_of, settings, below):
     trials = read_trials(path)
     speakers, source = speakers_behind(trials, speaker_of, path)
     levels = []
@@ -155,7 +181,7 @@ def _score_table(grid, path, kind, folders, speaker_of, settings):
                 raise InputError(f"{path}: {error}") from None
             levels.append(_level(grid, level, found))
     return {
-        "trials": path.name, "scores": kind, "num_targets": int(labels.sum()),
+        "trials": _listed(path, below), "scores": kind, "num_targets": int(labels.sum()),
         "num_nontargets": int(len(labels) - labels.sum()), "num_speakers": len(np.unique(speakers)),
         "speakers_from": source, "measures": measure_names(settings["p_targets"]), "levels": levels,
     }  # fmt: skip
