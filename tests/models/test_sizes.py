@@ -18,6 +18,10 @@ RECORDED = {
     "resnet293": 28626016,
     "ecapa_tdnn": 6190720,
     "xvector": 4610524,
+    "resnet18_p": 4107392,
+    "resnet34_p": 6638144,
+    "resnet50_p": 11142720,
+    "resnet101_p": 15916864,
 }
 PUBLISHED = {"resnet34": 6.63, "resnet221": 23.79, "resnet293": 28.62, "ecapa_tdnn": 6.19, "xvector": 4.61}
 
@@ -31,6 +35,14 @@ def test_parameter_count_is_as_recorded(name):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_recorded_counts_are_the_published_ones(name):
     assert int(RECORDED[name] / 1e4) / 100 == PUBLISHED[name]
+
+
+# a slope a channel: 32 in the stem; a basic block of width w has two of w, a bottleneck two of w and one of 4 w
+@pytest.mark.parametrize("name, depths, slopes", [("resnet18", (2, 2, 2, 2), 2), ("resnet34", (3, 4, 6, 3), 2),
+                                                  ("resnet50", (3, 4, 6, 3), 6), ("resnet101", (3, 4, 23, 3), 6)])
+def test_prelu_adds_one_parameter_a_channel(name, depths, slopes):
+    added = 32 + sum(depth * slopes * 32 * 2**i for i, depth in enumerate(depths))
+    assert RECORDED[f"{name}_p"] - RECORDED[name] == added
 
 
 def test_ecapa_with_1024_channels_has_the_published_parameter_count():

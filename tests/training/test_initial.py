@@ -111,6 +111,31 @@ def test_tensors_of_another_shape_are_named(old, tmp_path):
     assert "segment.bias, segment.weight; not used: " in lines[0]
 
 
+@pytest.fixture
+def resnets(monkeypatch):
+    """For ``conf_of`` to make narrow ResNets."""
+    monkeypatch.setitem(globals(), "SMALL", "model.feat_dim=20 model.base_channels=2 model.embed_dim=12")
+
+
+def test_slopes_become_zero_where_the_checkpoint_has_relus(old, tmp_path, resnets):
+    path = old("loss.name=aam_softmax model.name=resnet18")
+    _, objective, _, lines = start(path, tmp_path, sets="model.name=resnet18_p")
+    state = objective.model.state_dict()
+    assert lines[1].endswith("network: of these, the 17 slopes of PReLUs are set to 0, as it was one of ReLUs there")
+    assert sum((value == 0).all().item() for name, value in state.items() if "act" in name) == 17
+    for name, value in checkpoint.load(path)["model"].items():
+        assert torch.equal(state[name], value)
+
+
+def test_slopes_are_those_of_the_checkpoint_where_it_has_some(old, tmp_path, resnets):
+    path = old("loss.name=aam_softmax model.name=resnet18_p")
+    state = checkpoint.load(path)
+    state["model"]["act1.weight"] += 0.5
+    torch.save(state, path)
+    _, objective, _, lines = start(path, tmp_path, sets="model.name=resnet18_p")
+    assert objective.model.act1.weight.tolist() == [0.75, 0.75] and len(lines) == 1
+
+
 def test_a_checkpoint_of_another_network_is_refused(old, tmp_path):
     path = old("loss.name=aam_softmax")
     state = checkpoint.load(path)

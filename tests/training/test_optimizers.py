@@ -1,9 +1,11 @@
 """Which parameters weight decay is for."""
 
+import pytest
 import torch
 from torch import nn
 
 from wespk.losses import build_loss
+from wespk.models import build_model
 from wespk.training.optimizers import build_optimizer
 
 CONF = {"name": "sgd", "lr": 0.1, "momentum": 0.0, "nesterov": False, "weight_decay": 0.5}
@@ -23,3 +25,12 @@ def test_biases_norms_and_single_numbers_are_spared_if_asked():
     module = nn.ModuleDict({"linear": nn.Linear(2, 2), "norm": nn.BatchNorm1d(2), "slope": nn.PReLU(), "loss": loss})
     assert decayed(module, decay_all=False) == {"linear.weight", "loss.weight"}
     assert decayed(module, decay_all=True) == {name for name, _ in module.named_parameters()}
+
+
+@pytest.mark.parametrize("decay_all", [False, True])
+def test_the_slopes_of_a_network_are_spared_always(decay_all):
+    model = build_model({"name": "resnet18_p", "base_channels": 2, "feat_dim": 20, "embed_dim": 3})
+    slopes = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.PReLU)}
+    names = {name for name, _ in model.named_parameters()}
+    assert len(slopes) == 17
+    assert names - decayed(model, decay_all) == slopes | {n for n, p in model.named_parameters() if p.ndim == 1 and not decay_all}

@@ -24,10 +24,42 @@ def positive(**options):
             raise InputError(f"model option {name} takes an integer above 0, not {value!r}")
 
 
+class ChannelPReLU(nn.PReLU):
+    """PReLU with one learnt slope a channel, starting at 0.25 (He et al. 2015, arXiv 1502.01852, section 2.1).
+
+    The slopes are never decayed: as there, decay would draw them to 0 and so towards ReLU.
+    """
+
+    undecayed = ("weight",)
+
+
 def make_activation(name, channels):
-    """``relu``, or ``prelu`` with one learnt slope a channel (He et al. 2015, equation 1, starting at 0.25)."""
+    """``relu``, or ``prelu``: see ``ChannelPReLU``."""
     choose("activation", name, ACTIVATIONS)
-    return nn.ReLU(inplace=True) if name == "relu" else nn.PReLU(channels)
+    return nn.ReLU(inplace=True) if name == "relu" else ChannelPReLU(channels)
+
+
+def relu_slopes(model, state):
+    """Slopes of 0 for all PReLUs of ``model``, by their names in its state dict, if ``state`` is that of the same network
+    with ReLU: of all other tensors the names and no more. Else, or if there is no PReLU, an empty dictionary.
+    """
+    own = model.state_dict()
+    slopes = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, ChannelPReLU)}
+    return {name: torch.zeros_like(own[name]) for name in slopes} if own.keys() - slopes == state.keys() else {}
+
+
+def load_relu_weights(model, state):
+    """Load into ``model``, a network with PReLU, the state dict of the same network with ReLU; all slopes become 0.
+
+    A PReLU of slope 0 is a ReLU: ``model`` then makes the same embeddings, and is free to learn others. Raises
+    ``InputError`` if ``state`` is of another network.
+    """
+    slopes = relu_slopes(model, state)
+    shapes = {name: value.shape for name, value in model.state_dict().items() if name not in slopes}
+    if not slopes or shapes != {name: value.shape for name, value in state.items()}:
+        raise InputError("these weights are not those of the same network with ReLU: tensors have other names or shapes, or "
+                         "the network to load them into has no PReLU (model.activation)")
+    model.load_state_dict({**state, **slopes})
 
 
 def valid_frames(lengths, num_frames):

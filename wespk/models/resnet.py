@@ -3,6 +3,11 @@
 He et al. 2015 (arXiv 1512.03385) as it is used for speaker verification: a 3x3 first convolution without pooling,
 four stages of 1, 2, 4, 8 times ``base_channels`` with strides 1, 2, 2, 2, statistics over time, one linear layer.
 Depths and widths give the published parameter counts (ResNet34 at 256 dimensions: 6.63 million).
+
+The names ending in ``_p`` are ResNet-P, all ReLUs PReLUs with a slope for each channel. That is our reading of the name
+"Residual Network PReLu" (Ji et al. 2025, PLOS ONE, doi 10.1371/journal.pone.0320256), of whose text only the abstract has
+been seen: the block, depth and widths are those of the network without ``_p``. ``layers.load_relu_weights`` makes one of the
+other, and so does training with ``train.init_from``.
 """
 
 from torch import nn
@@ -79,6 +84,10 @@ class Bottleneck(nn.Module):
 @MODELS.register("resnet152", block=Bottleneck, depths=(3, 8, 36, 3))
 @MODELS.register("resnet221", block=Bottleneck, depths=(6, 16, 48, 3))
 @MODELS.register("resnet293", block=Bottleneck, depths=(10, 20, 64, 3))
+@MODELS.register("resnet18_p", block=BasicBlock, depths=(2, 2, 2, 2), activation="prelu")
+@MODELS.register("resnet34_p", block=BasicBlock, depths=(3, 4, 6, 3), activation="prelu")
+@MODELS.register("resnet50_p", block=Bottleneck, depths=(3, 4, 6, 3), activation="prelu")
+@MODELS.register("resnet101_p", block=Bottleneck, depths=(3, 4, 23, 3), activation="prelu")
 class ResNet(EmbeddingModel):
     """A residual network with ``depths`` blocks in its four stages.
 

@@ -4,6 +4,7 @@ import hashlib
 
 import torch
 
+from wespk.models.layers import relu_slopes
 from wespk.training import checkpoint
 from wespk.training.objectives import build_objective
 from wespk.utils import config
@@ -57,6 +58,8 @@ class InitialWeights:
     def load(self, objective):
         """Put the weights into a new ``objective``, built for ``classes``. Returns lines for the log.
 
+        Where the checkpoint's network is this one with ReLU in place of PReLU, the slopes become 0: ``layers.relu_slopes``.
+
         Raises ``InputError`` if the network has no tensor in common with the checkpoint's or, for ``init_head: by_name``,
         the head's tensors have other shapes or no class is found.
         """
@@ -72,8 +75,12 @@ class InitialWeights:
         taken = {name: value for name, value in theirs.items() if name in own and own[name].shape == value.shape}
         if not taken:
             raise InputError(f"train.init_from: {self.path} shares no tensor with this network")
-        model.load_state_dict(taken, strict=False)
-        return [_report("network", own, theirs, taken)]
+        slopes = relu_slopes(model, theirs)
+        model.load_state_dict({**taken, **slopes}, strict=False)
+        lines = [_report("network", own, theirs, taken)]
+        if slopes:
+            lines.append(f"network: of these, the {len(slopes)} slopes of PReLUs are set to 0, as it was one of ReLUs there")
+        return lines
 
     def _load_head(self, objective):
         own, theirs, names = objective.loss.state_dict(), self.state["loss"], self.state["speakers"]

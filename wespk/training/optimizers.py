@@ -20,8 +20,8 @@ def _groups(module, weight_decay, decay_all):
 def build_optimizer(module, conf):
     """SGD or AdamW over ``module``'s parameters from the section ``optimizer``.
 
-    With ``decay_all`` false, single numbers and parameters of one dimension (biases, norm scales, PReLU slopes) are not
-    decayed.
+    With ``decay_all`` false, single numbers and parameters of one dimension (biases, norm scales) are not decayed. What a
+    module names in ``undecayed`` (the slopes of a network's PReLUs, for one) never is.
     """
     groups = _groups(module, conf["weight_decay"], conf["decay_all"])
     if conf["name"] == "sgd":
