@@ -56,6 +56,14 @@ def _table(name, old, new):
     return lambda data: _replace(data / name, old, new)
 
 
+def _models(text):
+    def write(data):
+        (data / "enroll_maps").mkdir()
+        (data / "enroll_maps" / "main").write_text(text)
+
+    return write
+
+
 def _audio(name, samples, rate=RATE, **options):
     return lambda data: soundfile.write(data.parent / f"{name}.wav", samples, rate, **options)
 
@@ -293,11 +301,50 @@ _BROKEN = {
         _table("trials/main", "nontarget", b"\xff"),
         "{data}/trials/main: {data}/trials/main:2: byte 0xff is not UTF-8; ",
     ),
+    "session of an absent utterance": (
+        lambda data: (data / "utt2sess").write_text("id1-s-1 s\nid1-s-2 s\nid2-s-1 s\nid2-t-1 t\nid2-t-2 t\n"),
+        "{data}/utt2sess:5: 'id2-t-2' is not in utt2spk; ",
+    ),
+    "genre missing": (
+        lambda data: (data / "utt2genre").write_text("id1-s-1 vlog\nid1-s-2 vlog\nid2-s-1 vlog\n"),
+        "{data}/utt2spk:4: 'id2-t-1' has no line in utt2genre; ",
+    ),
+    "enrolment made of an absent utterance": (
+        _models("id1-s-1 id1-s-2 id1-s-9\n"),
+        "{data}/enroll_maps/main:1: 'id1-s-1' is made of 'id1-s-9', which is not in utt2spk; ",
+    ),
+    "enrolment of two speakers": (
+        _models("id1-model id1-s-1 id2-s-1\n"),
+        "{data}/enroll_maps/main:1: 'id1-model' is made of utterances of several speakers: id1, id2; ",
+    ),
 }
 
 
 def test_a_whole_directory_has_no_defect(data):
     assert validate(data, jobs=2) == []
+
+
+def test_a_whole_directory_may_hold_averaged_enrolments_sessions_and_genres(data):
+    _models("id1-model id1-s-1 id1-s-2\nid2-s-1 id2-s-1 id2-t-1\n")(data)
+    for name in ("utt2sess", "utt2genre"):
+        (data / name).write_text("id1-s-1 s\nid1-s-2 s\nid2-s-1 s\nid2-t-1 t\n")
+    assert validate(data) == []
+
+
+def test_the_defects_of_a_trial_list_come_in_the_order_of_its_lines(data):
+    (data / "trials" / "main").write_text(
+        "id1-s-1 id1-s-9 target\nid1-s-1\nid1-s-1 id2-s-1 target\nid9-s-1 id9-s-1 nontarget\nid1-s-1 id2-s-1 nontarget\n"
+        "id1-s-1 id1-s-2\n"
+    )
+    found = [(defect.line, defect.item, defect.message) for defect in validate(data, check_audio=False)]
+    assert found == [
+        (1, "id1-s-9", "is not in utt2spk"),
+        (2, "", "'id1-s-1' is not a trial"),
+        (3, "id1-s-1 id2-s-1", "is target, but utt2spk says the speakers are 'id1' and 'id2'"),
+        (4, "id9-s-1", "is not in utt2spk"),
+        (4, "id9-s-1", "is not in utt2spk"),
+        (5, "id1-s-1 id2-s-1", "is nontarget here and target on line 3"),
+    ]
 
 
 def test_a_whole_directory_with_segments_has_no_defect(data):

@@ -1,18 +1,20 @@
 """Kaldi's data directory: the rules it must keep, checked, with one line for each defect.
 
 A folder holds ``utt2spk``, ``spk2utt``, ``wav.scp`` (and ``segments``) or ``feats.scp``, and may hold ``utt2dur``,
-``utt2num_frames``, ``vad.scp`` and ``trials/*``. The tables are checked here, what they point to in
-``wespk.io.data_dir_contents``, trials and speakers against other sets in ``wespk.io.data_dir_trials``.
+``utt2sess``, ``utt2genre``, ``utt2num_frames``, ``vad.scp``, ``trials/*`` and ``enroll_maps/*``. The tables are checked
+here, what they point to in ``wespk.io.data_dir_contents``, trials and speakers against other sets in
+``wespk.io.data_dir_trials``.
 """
 
 from pathlib import Path
 
 from wespk.io.data_dir_contents import check_audio_files, check_features
-from wespk.io.data_dir_trials import check_other_speakers, check_trials
+from wespk.io.data_dir_trials import check_models, check_other_speakers, check_trials
 from wespk.io.defects import Defect, compare_keys, scan_table
 from wespk.io.tables import split_line
 
-_TABLES = ("utt2spk", "spk2utt", "wav.scp", "segments", "feats.scp", "utt2dur", "utt2num_frames", "vad.scp")
+_TABLES = ("utt2spk", "spk2utt", "wav.scp", "segments", "feats.scp", "utt2dur", "utt2sess", "utt2genre", "utt2num_frames",
+           "vad.scp")  # fmt: skip
 _OF_FEATURES = ("feats.scp", "utt2num_frames", "vad.scp")
 _SAME = "the tables of a folder must list the same ids: prepare it again, or drop the line"
 
@@ -39,6 +41,7 @@ def validate(data_dir, sample_rate=16000, check_audio=True, train_dir=None, jobs
     if "utt2spk" in tables:
         _check_ids(tables, defects)
         check_trials(folder / "trials", tables["utt2spk"], defects)
+        check_models(folder / "enroll_maps", tables["utt2spk"], defects)
         if train_dir is not None:
             check_other_speakers(tables["utt2spk"], Path(train_dir) / "utt2spk", defects)
     durations = _numbers(tables.get("utt2dur"), float, defects)
@@ -55,7 +58,7 @@ def _check_ids(tables, defects):
     _check_speakers(utt2spk, defects)
     if "spk2utt" in tables:
         _check_inverse(utt2spk, tables["spk2utt"], defects)
-    for name in ("segments", "feats.scp", "utt2dur", "utt2num_frames", "vad.scp"):
+    for name in ("segments", "feats.scp", "utt2dur", "utt2sess", "utt2genre", "utt2num_frames", "vad.scp"):
         if name in tables:
             compare_keys(tables[name], utt2spk, defects, _SAME)
     if "wav.scp" in tables and "segments" not in tables:

@@ -1,10 +1,16 @@
 """Trial lists and speaker overlap: what makes an evaluation meaningless without any file being broken."""
 
+from array import array
 from pathlib import Path
 
+import numpy as np
+
 from wespk.io.defects import Defect, scan_table
-from wespk.io.tables import read_lines, split_line
+from wespk.io.tables import read_text, split_line
 from wespk.utils.errors import InputError
+
+_WORDS = ("nontarget", "target")
+_LABELS = {"target": 1, "nontarget": 0, "": -1}
 
 
 def check_trials(folder, utt2spk, defects):
@@ -12,46 +18,126 @@ def check_trials(folder, utt2spk, defects):
     for path in sorted(Path(folder).glob("*")):
         if path.is_file() and not path.name.startswith("."):
             try:
-                _check_list(path, read_lines(path), utt2spk, defects)
+                defects.extend(_check_list(path, utt2spk))
             except InputError as error:
                 defects.append(Defect(str(path), 0, "", str(error), "write the list again (stage 1)"))
 
 
-def _check_list(path, lines, utt2spk, defects):
-    labels, seen = {}, set()
-    for number, line in enumerate(lines, start=1):
-        fields = split_line(line)
-        if len(fields) not in (2, 3) or fields[2:] not in ([], ["target"], ["nontarget"]):
-            fix = "a trial is `enroll test target|nontarget`"
-            defects.append(Defect(str(path), number, "", f"'{line}' is not a trial", fix))
-            continue
-        pair, label = (fields[0], fields[1]), "".join(fields[2:])
-        absent = [name for name in pair if name not in utt2spk]
-        for name in absent:
-            fix = "add the utterance to the set, or take the trial off the list"
-            defects.append(Defect(str(path), number, name, "is not in utt2spk", fix))
-        if label:
-            seen.add(label)
-            _check_label(path, number, pair, label, labels, utt2spk if not absent else None, defects)
-    for missing in {"target", "nontarget"} - seen if seen else ():
-        fix = "error rates need both kinds: convert the published list again"
-        defects.append(Defect(str(path), 0, "", f"has no {missing} trial", fix))
-    if not lines:
-        defects.append(Defect(str(path), 0, "", "is empty", "convert the published list again (stage 1)"))
+class _List:
+    """The lines of a list that are trials, by number: some 13 bytes a trial.
+
+    enroll, test: int32 (n,), indices into ``ids``; labels: int8 (n,), 1 target, 0 nontarget, -1 none; lines: int32 (n,).
+    ``others``: (line, text) of what is no trial.
+    """
+
+    def __init__(self, path):
+        numbers, self.others = {}, []
+        enroll, test, lines, labels = array("i"), array("i"), array("i"), array("b")
+        for line, text in _lines(path):
+            fields = split_line(text)
+            label = _LABELS.get("".join(fields[2:])) if len(fields) in (2, 3) else None
+            if label is None:
+                self.others.append((line, text))
+                continue
+            enroll.append(numbers.setdefault(fields[0], len(numbers)))
+            test.append(numbers.setdefault(fields[1], len(numbers)))
+            labels.append(label)
+            lines.append(line)
+        self.ids = list(numbers)
+        self.enroll, self.test, self.lines = (np.frombuffer(side, np.int32) for side in (enroll, test, lines))
+        self.labels = np.frombuffer(labels, np.int8)
+
+    def first_of_pair(self):
+        """Index (n,) of the first labelled trial of the same pair; where there is none, anything."""
+        pairs = self.enroll * np.int64(len(self.ids)) + self.test
+        pairs[self.labels < 0] = -1
+        _, first, which = np.unique(pairs, return_index=True, return_inverse=True)
+        return first[which.reshape(-1)]
 
 
-def _check_label(path, number, pair, label, labels, utt2spk, defects):
-    """A pair has one label, and the one that follows from the speakers."""
-    first = labels.setdefault(pair, (number, label))
-    name = " ".join(pair)
-    if first[1] != label:
-        message = f"is {label} here and {first[1]} on line {first[0]}"
-        defects.append(Defect(str(path), number, name, message, "keep the line that is right"))
-    if utt2spk is not None:
-        one, other = (utt2spk.value(side) for side in pair)
-        if (one == other) != (label == "target"):
-            message = f"is {label}, but utt2spk says the speakers are '{one}' and '{other}'"
-            defects.append(Defect(str(path), number, name, message, "correct the label, or utt2spk"))
+def _lines(path):
+    """(number, text) of each line of a text file, one at a time; ``InputError`` unless it is UTF-8."""
+    try:
+        with open(path, encoding="utf-8", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
+                yield number, line.rstrip("\r\n")
+    except UnicodeDecodeError:
+        read_text(path)
+        raise
+
+
+def _check_list(path, utt2spk):
+    """All defects of a list, in the order of its lines: bad lines, absent ids, a pair's two labels, wrong labels."""
+    trials = _List(path)
+    if not len(trials.lines) and not trials.others:
+        return [Defect(str(path), 0, "", "is empty", "convert the published list again (stage 1)")]
+    fix = "a trial is `enroll test target|nontarget`"
+    found = [Defect(str(path), line, "", f"'{text}' is not a trial", fix) for line, text in trials.others]
+    found += _absent(path, trials, utt2spk) + _two_labels(path, trials) + _wrong_labels(path, trials, utt2spk)
+    found.sort(key=lambda defect: defect.line)
+    for word in ("nontarget", "target"):
+        if (trials.labels >= 0).any() and not (trials.labels == _LABELS[word]).any():
+            fix = "error rates need both kinds: convert the published list again"
+            found.append(Defect(str(path), 0, "", f"has no {word} trial", fix))
+    return found
+
+
+def _absent(path, trials, utt2spk):
+    absent = np.array([key not in utt2spk for key in trials.ids], dtype=bool)
+    fix = "add the utterance to the set, or take the trial off the list"
+    return [
+        Defect(str(path), int(trials.lines[i]), trials.ids[side[i]], "is not in utt2spk", fix)
+        for i in np.flatnonzero(absent[trials.enroll] | absent[trials.test])
+        for side in (trials.enroll, trials.test) if absent[side[i]]
+    ]  # fmt: skip
+
+
+def _two_labels(path, trials):
+    """A pair has one label."""
+    first = trials.first_of_pair()
+    found = []
+    for i in np.flatnonzero((trials.labels >= 0) & (trials.labels != trials.labels[first])):
+        here, there = _WORDS[trials.labels[i]], _WORDS[trials.labels[first[i]]]
+        message = f"is {here} here and {there} on line {trials.lines[first[i]]}"
+        found.append(_of_pair(path, trials, i, message, "keep the line that is right"))
+    return found
+
+
+def _wrong_labels(path, trials, utt2spk):
+    """The label is the one that follows from the speakers, where they are known."""
+    numbers = {}
+    speakers = [utt2spk.value(key) if key in utt2spk else None for key in trials.ids]
+    speaker_of = np.array([-1 if name is None else numbers.setdefault(name, len(numbers)) for name in speakers])
+    one, other = speaker_of[trials.enroll], speaker_of[trials.test]
+    found = []
+    for i in np.flatnonzero((trials.labels >= 0) & (one >= 0) & (other >= 0) & ((one == other) != (trials.labels == 1))):
+        names = f"'{speakers[trials.enroll[i]]}' and '{speakers[trials.test[i]]}'"
+        message = f"is {_WORDS[trials.labels[i]]}, but utt2spk says the speakers are {names}"
+        found.append(_of_pair(path, trials, i, message, "correct the label, or utt2spk"))
+    return found
+
+
+def _of_pair(path, trials, i, message, fix):
+    pair = f"{trials.ids[trials.enroll[i]]} {trials.ids[trials.test[i]]}"
+    return Defect(str(path), int(trials.lines[i]), pair, message, fix)
+
+
+def check_models(folder, utt2spk, defects):
+    """Check the tables of ``enroll_maps``: the utterances that enrolments are averages over are the set's, of one speaker."""
+    for path in sorted(Path(folder).glob("*")):
+        if path.is_file() and not path.name.startswith("."):
+            table = scan_table(path, defects)
+            for key in table:
+                own = {utt2spk.value(key)} if key in utt2spk else set()
+                for utterance in split_line(table.value(key)):
+                    if utterance not in utt2spk:
+                        fix = "add the utterance to the set, or take it out of the line"
+                        defects.append(table.defect(key, f"is made of '{utterance}', which is not in utt2spk", fix))
+                    else:
+                        own.add(utt2spk.value(utterance))
+                if len(own) > 1:
+                    message = f"is made of utterances of several speakers: {', '.join(sorted(own))}"
+                    defects.append(table.defect(key, message, "an enrolment is of one speaker: correct the line"))
 
 
 def check_other_speakers(utt2spk, train_path, defects):
