@@ -55,6 +55,15 @@ def test_without_labels_it_is_nt_xent(views):
 
 
 @pytest.mark.parametrize("on", ["positives", "all"])
+def test_without_labels_the_margin_is_between_views_of_an_utterance(on):
+    x = batch(3)
+    expected, skipped = contrastive(x, None, 0.2, 0.3, on)
+    loss = SupMarginCon(0.2, 0.3, on)
+    assert loss(x, None).item() == pytest.approx(expected, rel=1e-12)
+    assert loss.stats["skipped"] == skipped == 0
+
+
+@pytest.mark.parametrize("on", ["positives", "all"])
 def test_margin_0_is_supcon_exactly(on):
     x, labels = batch(2), torch.tensor(LABELS)
     assert torch.equal(SupMarginCon(0.07, 0.0, on)(x, labels), SupCon(0.07)(x, labels))
