@@ -52,6 +52,10 @@ class Folder:
     def compare(self, **options):
         return compare_experiments(read_grid(self.path / "g.yaml"), self.root, self.data, **{**FEW, **options})
 
+    def noted(self, folder, *weights):
+        lines = [{"step": i, "epoch": i / 2, "weight": weight} for i, weight in enumerate(weights, start=1)]
+        (self.root / folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
     def validated(self, folder, *eers):
         lines = [json.dumps({"step": i, "dev_eer": e, "dev_min_dcf": 0.5}) for i, e in enumerate(eers)]
         (self.root / folder).mkdir(parents=True, exist_ok=True)
@@ -228,6 +232,23 @@ def test_the_command_writes_the_same_files_every_time(folder, capsys):
     (folder.path / "second/eer-gone-cosine.png").touch()
     main(compare_systems, [*line, "--out", str(folder.path / "second")])
     assert not (folder.path / "second/eer-gone-cosine.png").exists()
+    folder.define(systems={"a": {}, "b": {}}, curves=["weight", "wait"])
+    folder.noted("a/seed1", 1, 2)
+    folder.noted("a/seed2", 3, 4)
+    for seed in (1, 2):
+        folder.validated(f"b/seed{seed}", 0.1)
+        folder.mark(f"b/seed{seed}", "7.json")
+    main(compare_systems, [*line, "--out", str(folder.path / "second")])
+    text = (folder.path / "second/COMPARISON.md").read_text()
+    assert "![weight](curves.png)" in text and "of those systems that have them; the mean over seeds" in text
+    assert "- curves: no system has the figure 'wait' (did you mean 'weight'?); there is: weight\n" in text
+    assert (folder.path / "second/curves.png").read_bytes()[:4] == b"\x89PNG"
+    (panel,) = json.loads((folder.path / "second/comparison.json").read_text())["curves"]
+    (drawn,) = panel["lines"]
+    assert (drawn["system"], drawn["epochs"], drawn["mean"]) == ("a", [0.5, 1.0], [2, 3])
+    folder.define(systems={"a": {}, "b": {}})
+    main(compare_systems, [*line, "--out", str(folder.path / "second")])
+    assert not (folder.path / "second/curves.png").exists()
     for words in (["--bootstrap", "-1"], ["--p-targets", "x"]):
         with pytest.raises(SystemExit):
             main(compare_systems, [*line[:6], *words])

@@ -71,6 +71,8 @@ def test_a_fine_tuned_system_may_be_the_baseline(grid_of):
     ({"seeds": []}, "seeds must be a list of whole numbers"),
     ({"seeds": [1, True]}, "seeds must be a list of whole numbers"),
     ({"seeds": [1, 1]}, "names a seed twice"),
+    ({"curves": "loss"}, "curves must be a list of figures"),
+    ({"curves": ["loss", 3]}, "curves must be a list of figures"),
     ({"notes": "text"}, "notes must be a list of sentences"),
     ({"options": {"force": True}}, "to do a run again remove its folder"),
     ({"validations": 0}, "validations must be a whole number of 1 or more"),

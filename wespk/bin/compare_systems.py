@@ -7,10 +7,11 @@ def compare_systems(grid: str, root: str, data: str, out: str = "", without: str
                     seed: int = 42, p_targets: str = "0.01,0.05", evaluate: str = ""):
     """Means over seeds, 95 % intervals and paired tests against a baseline, from the score files of a grid.
 
-    Writes COMPARISON.md, comparison.json, comparison.tsv and, for a grid with a second axis, charts of the EER. Of a
-    grid that ends at stage 3, the error rates of the held-out training speakers are compared instead. An experiment
-    counts as whole if its last stage is marked done, none is at work, and each stage has read what the last run of the
-    stage before it wrote, by their marks; whether files have changed since is for tools/run_grid.py to check.
+    Writes COMPARISON.md, comparison.json, comparison.tsv, for a grid with a second axis charts of the EER, and for one
+    that asks for curves a picture of them. Of a grid that ends at stage 3, the error rates of the held-out training
+    speakers are compared instead. An experiment counts as whole if its last stage is marked done, none is at work, and
+    each stage has read what the last run of the stage before it wrote, by their marks; whether files have changed since
+    is for tools/run_grid.py to check.
 
     Args:
         grid: YAML file that defines the grid
@@ -28,7 +29,7 @@ def compare_systems(grid: str, root: str, data: str, out: str = "", without: str
     from pathlib import Path
 
     from wespk.io.atomic import open_atomic, write_text
-    from wespk.metrics.comparison_report import charts, markdown, tsv
+    from wespk.metrics.comparison_report import CURVES, charts, markdown, tsv
     from wespk.scoring.comparison import compare_experiments
     from wespk.utils.errors import InputError
     from wespk.utils.grid import read_grid
@@ -49,7 +50,7 @@ def compare_systems(grid: str, root: str, data: str, out: str = "", without: str
     write_text(folder / "comparison.json", json.dumps(found, indent=1) + "\n")
     write_text(folder / "comparison.tsv", tsv(found))
     pictures = charts(found)
-    for path in folder.glob("eer-*.png"):
+    for path in [*folder.glob("eer-*.png"), *folder.glob(CURVES)]:
         if path.name not in pictures:  # of a list or a kind of level that is no longer there
             path.unlink()
     for name, png in pictures.items():

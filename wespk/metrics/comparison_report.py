@@ -2,13 +2,14 @@
 
 import re
 
-from wespk.metrics.plots import levels_png
+from wespk.metrics.plots import curves_png, levels_png
 from wespk.metrics.report import FEW_SPEAKERS, markdown_table, show, title_of
 
 SIGNIFICANT = 0.05
 OF_DIFFERENCE = ("difference", "difference_low", "difference_high", "p", "p_holm")
 COLUMNS = ("list", "scores", "level", "system", "label", "measure", "mean", "sd", "low", "high", "reference",
            *OF_DIFFERENCE, "tuned_from", *(f"tuned_{name}" for name in OF_DIFFERENCE), "seed_values")  # fmt: skip
+CURVES = "curves.png"
 HEADINGS = {"versus": "Differences from the baseline", "fine_tuning": "What fine-tuning did"}
 
 
@@ -31,6 +32,10 @@ def markdown(comparison):
             if rows:
                 parts += [f"{heading}:\n\n", markdown_table(_difference_header(comparison, table), rows), "\n"]
     parts += [f"- {line}\n" for line in notes(comparison)]
+    if comparison.get("curves"):
+        names = ", ".join(panel["figure"] for panel in comparison["curves"])
+        band = "; the mean over seeds, with a band of one standard deviation to either side" * (len(comparison["seeds"]) > 1)
+        parts.append(f"\n## Training\n\n![{names}]({CURVES})\n\nOver the epochs of those systems that have them{band}.\n")
     return "".join(parts)
 
 
@@ -195,8 +200,8 @@ def _pair(interval):
 
 # --- charts -----------------------------------------------------------------------------------------------------------
 def charts(comparison):
-    """File name -> PNG bytes: the EER over the levels, for each table and each kind of level; none without an axis."""
-    found = {}
+    """File name -> PNG bytes: the EER over the levels, for each table and each kind of level, and the training curves."""
+    found = {CURVES: curves_png(comparison["curves"])} if comparison.get("curves") else {}
     if comparison["axis"]:
         for table in comparison["tables"]:
             for kind, levels in level_kinds(table["levels"]).items():

@@ -1,4 +1,4 @@
-"""DET curves, score histograms and lines over conditions as PNG. matplotlib is imported when the first chart is drawn."""
+"""DET curves, score histograms, lines over conditions and over epochs as PNG. matplotlib is imported when the first chart is drawn."""
 
 import io
 from statistics import NormalDist
@@ -137,4 +137,38 @@ def levels_png(lines, x_title, title):
     axes.grid(axis="y", color=GRID, linewidth=0.6)
     _plain(axes)
     figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    return _png(figure)
+
+
+def curves_png(panels, title=""):
+    """Figures of training over its epochs, one panel a figure, PNG bytes.
+
+    panels: list of {"figure", "lines": [{"label", "epochs", "mean", "sd" (None: no band)}]}, values in the figure's own
+    unit. Colour and dash tell the labels apart, the same in all panels.
+    """
+    across = min(2, len(panels))
+    down = -(-len(panels) // across)
+    labels = [*dict.fromkeys(line["label"] for panel in panels for line in panel["lines"])]
+    figure = _figure(4.6 * across + 2.2, 3.2 * down)
+    for axes, panel in zip(np.ravel(figure.subplots(down, across, squeeze=False)), panels):
+        for line in panel["lines"]:
+            i, mean = labels.index(line["label"]), np.asarray(line["mean"])
+            colour, dash = COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]
+            few = "." if len(mean) < 20 else None  # a line of one point shows nothing else
+            axes.plot(line["epochs"], mean, dash, marker=few, color=colour, linewidth=1.5, label=line["label"])
+            if line["sd"] is not None:
+                sd = np.asarray(line["sd"])
+                axes.fill_between(line["epochs"], mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
+        axes.set_title(panel["figure"], fontsize=10, color=INK, loc="left")
+        axes.set_xlabel("epoch", fontsize=9, color=INK)
+        axes.grid(axis="y", color=GRID, linewidth=0.6)
+        _plain(axes)
+    for axes in np.ravel(figure.axes)[len(panels) :]:
+        axes.set_visible(False)
+    entries = {}
+    for axes in figure.axes:
+        entries.update(zip(*axes.get_legend_handles_labels()[::-1]))
+    figure.legend([entries[label] for label in labels], labels, loc="outside right upper", frameon=False, fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=11, color=INK)
     return _png(figure)

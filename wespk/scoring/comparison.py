@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from wespk.io.tables import join_labels, read_lines, read_table, read_trials
+from wespk.io.tables import join_labels, read_table, read_trials
 from wespk.metrics.comparison import compare_scores, compare_values, measure_names
+from wespk.scoring.curves import grid_curves, read_records
 from wespk.scoring.evaluation import speakers_behind
 from wespk.utils.errors import InputError
 
@@ -32,8 +33,8 @@ def compare_experiments(grid, root, data, without=(), p_targets=(0.01, 0.05), nu
 
     Returns {"format", "grid", "title", "baseline", "seeds", "axis", "judged", "bootstrap", "missing", "notes", "tables":
     [{"trials", "scores", "num_targets", "num_nontargets", "num_speakers", "speakers_from", "levels": [{"level",
-    "label", "systems": [{"system", "label", "measures": as of ``compare_values``}]}]}]}. "missing" and "notes" are lists of
-    sentences.
+    "label", "systems": [{"system", "label", "measures": as of ``compare_values``}]}]}], "curves": as of ``grid_curves``, if
+    the grid asks for any}. "missing" and "notes" are lists of sentences.
     Raises ``InputError`` if nothing can be compared, or naming the file that is damaged.
     """
     root, data, missing = Path(root), Path(data), {}
@@ -51,10 +52,12 @@ def compare_experiments(grid, root, data, without=(), p_targets=(0.01, 0.05), nu
         tables = [_dev_table(grid, root, data / "dev" / "trials" / "dev", cells, settings)] if cells else []
     if not tables:
         raise InputError(f"{root}: no system of '{grid.name}' has all of its seeds trained and judged; {_first(missing)}")
+    curves, lacking = grid_curves(grid, root, cells)
     judged = "scores" if grid.judged_by_scores else f"mean of the last {grid.validations} validations"
     return {"format": 2, "grid": grid.name, "title": grid.title, "baseline": grid.baseline, "seeds": list(grid.seeds),
             "axis": grid.axis, "judged": judged, "bootstrap": {"resamples": num_resamples, "seed": seed, "level": 0.95},
-            "missing": list(missing), "notes": [*grid.notes, *_notes_elsewhere(elsewhere)], "tables": tables}  # fmt: skip
+            "missing": [*missing, *lacking], "notes": [*grid.notes, *_notes_elsewhere(elsewhere)], "tables": tables,
+            **({"curves": curves} if curves else {})}  # fmt: skip
 
 
 def _first(missing):
@@ -221,11 +224,7 @@ def dev_measures(path, validations):
     Raises ``InputError`` naming the file if there are fewer, or its line if it is damaged.
     """
     records = {}
-    for number, line in enumerate(read_lines(path), start=1):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            raise InputError(f"{path}:{number}: not a line of JSON; train again (stage 3)") from None
+    for record in read_records(path):
         if "dev_eer" in record:
             records[record["step"]] = [record[name] for name in DEV_MEASURES]  # a resumed training writes a step again
     if len(records) < validations:

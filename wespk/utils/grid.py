@@ -14,6 +14,7 @@
       aam: {label: "AAM, m 0.2"}
       sf2: {set: "loss.name=sphereface2", stop_stage: 8}      # label, config, overlay, set, options, stop_stage
     notes: ["Labels drawn once."]       # what a reader of the comparison must know besides (may be left out)
+    curves: [weight_classification]     # figures of training to draw over its epochs (may be left out); see plot_curves
     vary:                               # a second axis (may be left out)
       name: noise rate
       levels: {"0": {}, "uniform 10": {set: "labels.rate=0.1"}}   # label, set
@@ -33,7 +34,7 @@ from wespk.utils.registry import nearest
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 LEVEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*( [A-Za-z0-9._+-]+)*")
 TOP = ("title", "config", "set", "seeds", "baseline", "stop_stage", "validations", "options", "systems",
-       "vary", "notes")  # fmt: skip
+       "vary", "notes", "curves")  # fmt: skip
 OF_SYSTEM = ("label", "config", "overlay", "set", "options", "stop_stage")
 OF_LEVEL = ("label", "set")
 STOP_STAGES = (3, 5, 7, 8)
@@ -86,6 +87,7 @@ class Grid:
     runs: tuple
     validations: int = 2
     notes: tuple = ()
+    curves: tuple = ()
 
     @property
     def judged_by_scores(self):
@@ -134,7 +136,8 @@ def _grid(name, raw):
     runs = [_run(system, level, seed, common["set"], systems[system], levels[level])
             for seed in seeds for level in levels for system in systems]  # fmt: skip
     return Grid(name, _text(raw, "title") or name, common["config"], common["set"], common["options"], seeds, baseline,
-                rows, axis, {level: entry["label"] for level, entry in levels.items()}, tuple(runs), _validations(raw), _notes(raw))  # fmt: skip
+                rows, axis, {level: entry["label"] for level, entry in levels.items()}, tuple(runs), _validations(raw),
+                _notes(raw), _curves(raw))  # fmt: skip
 
 
 def _run(system, level, seed, common_set, entry, level_entry):
@@ -225,6 +228,13 @@ def _notes(raw):
     if not isinstance(value, list) or not all(isinstance(line, str) and line.strip() for line in value):
         raise InputError(f"notes must be a list of sentences, not {value!r}")
     return tuple(" ".join(line.split()) for line in value)
+
+
+def _curves(raw):
+    value = raw.get("curves", [])
+    if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
+        raise InputError(f"curves must be a list of figures in metrics.jsonl such as [loss, dev_eer], not {value!r}")
+    return tuple(dict.fromkeys(value))
 
 
 def _stop_stage(raw, default, where):

@@ -1,0 +1,49 @@
+"""Draw what training noted, loss by loss or weight by weight, over its epochs."""
+
+from wespk.utils.cli import main
+
+
+def plot_curves(experiments: str, figures: str, out: str, labels: str = "", title: str = ""):
+    """One panel for each figure of metrics.jsonl, one line for each system, PNG.
+
+    Experiments with the same label are seeds of one system, drawn as their mean, with a band of one standard deviation
+    to either side. A figure is any number that training notes: loss, lr, margin, accuracy, dev_eer, and those of its
+    objective, such as weight_classification and gradient_cosine of one with several losses.
+
+    Args:
+        experiments: experiment folders, comma-separated
+        figures: names of figures, comma-separated; a wrong one makes the command list those that are there
+        out: PNG file to write
+        labels: what to call the system of each experiment, comma-separated; empty: the folder's name, or the name of
+            the folder above one that is called seedN
+        title: what to write above the panels
+    """
+    import re
+    from pathlib import Path
+
+    from wespk.io.atomic import open_atomic
+    from wespk.metrics.plots import curves_png
+    from wespk.scoring.curves import system_curves
+    from wespk.utils.errors import InputError
+
+    folders = [Path(word) for word in experiments.split(",") if word]
+    names = [word for word in figures.split(",") if word]
+    given = [word for word in labels.split(",") if word]
+    if not folders or not names:
+        raise InputError("--experiments and --figures need one name at least")
+    if given and len(given) != len(folders):
+        raise InputError(f"--labels has {len(given)} names for {len(folders)} experiments; seeds of a system share a name")
+    found = [folder.resolve() for folder in folders]
+    own = [folder.parent.name if re.fullmatch(r"seed\d+(-lm)?", folder.name) else folder.name for folder in found]
+    systems = {}
+    for folder, label in zip(folders, given or own):
+        systems.setdefault(label, []).append(folder)
+    curves = {label: system_curves(seeds, names) for label, seeds in systems.items()}
+    panels = [{"figure": name, "lines": [{"label": label, **curves[label][name]} for label in curves]} for name in names]
+    with open_atomic(out, "wb") as file:
+        file.write(curves_png(panels, title))
+    print(f"{out}: {', '.join(names)} of {', '.join(f'{label} ({len(seeds)})' for label, seeds in systems.items())}")
+
+
+if __name__ == "__main__":
+    main(plot_curves)

@@ -1,0 +1,96 @@
+"""Figures that training notes in metrics.jsonl -> curves over epochs, of one experiment or of several seeds of a system."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from wespk.io.tables import read_lines
+from wespk.utils.errors import InputError
+from wespk.utils.registry import nearest
+
+
+def read_records(path):
+    """The lines of a ``metrics.jsonl`` as dicts, in order. Raises ``InputError`` naming the file, and a damaged line."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; training (stage 3) writes it into the experiment's folder")
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            yield json.loads(line)
+        except ValueError:
+            raise InputError(f"{path}:{number}: not a line of JSON; train again (stage 3)") from None
+
+
+def read_curves(folder):
+    """The curves of an experiment: figure -> {epoch: value}, sorted by epoch.
+
+    Epochs are fractions, as training notes them. What is noted of a step alone (dev_eer) counts at the epoch of that
+    step, and of a step that was noted twice, as training was resumed, the later values count.
+    """
+    steps, curves = {}, {}
+    for record in read_records(Path(folder) / "metrics.jsonl"):
+        steps.setdefault(record["step"], {}).update(record)
+    for _, record in sorted(steps.items()):
+        for name, value in record.items():
+            if name not in ("step", "epoch") and "epoch" in record and isinstance(value, (int, float)):
+                curves.setdefault(name, {})[record["epoch"]] = value
+    return curves
+
+
+def over_seeds(curves):
+    """Mean and standard deviation of curves {epoch: value} at the epochs that all of them have.
+
+    Returns {"epochs", "mean", "sd"}, lists of equal length; sd, with n - 1 in the denominator, is None for one curve.
+    Raises ``InputError`` where no epoch is common to all.
+    """
+    epochs = sorted(set.intersection(*map(set, curves)))
+    if not epochs:
+        raise InputError("the experiments have no epoch in common at which they noted their figures, so they have no mean; "
+                         "were they trained with other batches or log intervals?")  # fmt: skip
+    values = np.array([[curve[epoch] for epoch in epochs] for curve in curves])
+    sd = np.std(values, axis=0, ddof=1).tolist() if len(curves) > 1 else None
+    return {"epochs": epochs, "mean": values.mean(axis=0).tolist(), "sd": sd}
+
+
+def system_curves(folders, figures):
+    """The curves of one system: figure -> as of ``over_seeds``, of the experiments ``folders``, its seeds.
+
+    Raises ``InputError`` for a figure that one of them lacks, naming the folder and listing those that are there.
+    """
+    seeds = [read_curves(folder) for folder in folders]
+    for folder, curves in zip(folders, seeds):
+        for name in figures:
+            if name not in curves:
+                raise InputError(f"{folder}/metrics.jsonl has no figure '{name}'{nearest(name, curves)}; "
+                                 f"there is: {', '.join(sorted(curves)) or 'none'}")  # fmt: skip
+    return {name: _named(name, folders, [curves[name] for curves in seeds]) for name in figures}
+
+
+def _named(name, folders, curves):
+    try:
+        return over_seeds(curves)
+    except InputError as error:
+        raise InputError(f"'{name}' of {', '.join(map(str, folders))}: {error}") from None
+
+
+def grid_curves(grid, root, cells):
+    """The curves that a ``Grid`` asks for, of its (row, level) ``cells``, whose experiments lie under ``root``.
+
+    Returns ([{"figure", "lines": [{"system", "level", "label", "epochs", "mean", "sd"}]}], sentences on what is missing).
+    A cell without the figure has no line, and a figure that no cell has is put down among the sentences.
+    """
+    panels, missing = {name: [] for name in grid.curves}, []
+    known = set()
+    for row, level in cells if panels else ():
+        folders = [root / grid.folder(row, level, seed) for seed in grid.seeds]
+        seeds = [read_curves(folder) for folder in folders]
+        known.update(*seeds)
+        for name, lines in panels.items():
+            if all(name in curves for curves in seeds):
+                label = row.label if level is None else f"{row.label}, {grid.levels[level]}"
+                drawn = _named(name, folders, [curves[name] for curves in seeds])
+                lines.append({"system": row.name, "level": level, "label": label, **drawn})
+    for name in [name for name, lines in panels.items() if not lines]:
+        missing.append(f"curves: no system has the figure '{name}'{nearest(name, known)}; there is: {', '.join(sorted(known))}")
+    return [{"figure": name, "lines": lines} for name, lines in panels.items() if lines], missing
