@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from wespk.training.experiment import Experiment
-from wespk.training.objectives import build_objective
+from wespk.training.objectives import build_objective, find_objective
 from wespk.training.trainer import Trainer
 from wespk.utils import config
 from wespk.utils.log import get_logger
@@ -48,13 +48,27 @@ class MemorySource:
         return batch.inputs["feats"].to(device)
 
 
+class MemoryViews(MemorySource):
+    """Two views of each crop: as it is, and with noise that is a function of (epoch, item)."""
+
+    def finish(self, batch, device):
+        feats = super().finish(batch, device)
+        noise = [np.random.default_rng([batch.epoch, int(i)]).normal(size=feats.shape[1:]) for i in batch.items]
+        return torch.stack([feats, feats + torch.from_numpy(np.stack(noise)).float()], 1)
+
+
+def make_source(conf, **options):
+    """The set in memory, with views if the objective takes them."""
+    return (MemoryViews if find_objective(conf).views else MemorySource)(**options)
+
+
 @pytest.fixture
 def make_trainer(tmp_path):
     """Factory: (folder name, further --set words, source, validate) -> Trainer on the CPU, begun in tmp_path/name."""
 
     def make(name="exp", sets="", source=None, validate=None):
         conf = config.load(sets=f"{SMALL} {sets}")
-        source = source or MemorySource()
+        source = source or make_source(conf)
         experiment = Experiment(tmp_path / name)
         seed_everything(conf["seed"], "init")
         objective = build_objective(conf, len(source.speakers))

@@ -4,7 +4,7 @@ import sys
 
 import torch
 
-from tests.training.conftest import SMALL, MemorySource
+from tests.training.conftest import SMALL, make_source
 from wespk.training.experiment import Experiment
 from wespk.training.objectives import build_objective
 from wespk.training.trainer import Trainer
@@ -16,7 +16,7 @@ from wespk.utils.seed import seed_everything
 folder, sets, frozen = sys.argv[1], sys.argv[2], sys.argv[3] == "frozen"
 dist.init("cpu")
 conf = config.load(sets=f"{SMALL} {sets}")
-source = MemorySource()
+source = make_source(conf)
 experiment = Experiment(folder)
 seed_everything(conf["seed"], "init")
 objective = build_objective(conf, len(source.speakers))

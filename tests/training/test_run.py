@@ -159,7 +159,6 @@ def test_init_from_takes_what_fits_and_names_the_rest(data):
     ("model.feat_dim=40", "train", "cpu", "gives 80"),
     ("model.name=resnet35", "train", "cpu", "did you mean 'resnet"),
     ("train.num_epochs=10", "train", "cpu", "margin.end_epoch .40. lies beyond train.num_epochs .10."),
-    ("loss.name=triplet data.input=waves augment.speeds=[0.9]", "train", "cpu", "use copies.speeds"),
     ("", "nowhere", "cpu", r"compute the features first \(stage 2\)"),
     ("", "train", "tpu", "auto, cpu or cuda"),
 ])

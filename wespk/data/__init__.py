@@ -1,10 +1,11 @@
 """Training input: which chunks, in which order, from where."""
 
 
-def build_source(conf, data_dir, musan_dir=None, rirs_dir=None, device="cpu", views=False):
+def build_source(conf, data_dir, musan_dir=None, rirs_dir=None, device="cpu", views=False, grouped=False):
     """The source that ``data.input`` names over ``data_dir``: ``FeatureChunks`` or ``WaveChunks``.
 
-    With ``views``, for an objective that takes several views of each utterance: ``FeatureViews`` or ``WaveViews``.
+    views: for an objective that takes several views of each utterance, ``FeatureViews`` or ``WaveViews``; grouped: batches
+    are of speakers x utterances.
     """
     if conf["data"]["input"] == "feats":
         from wespk.data.chunks import FeatureChunks
@@ -14,4 +15,4 @@ def build_source(conf, data_dir, musan_dir=None, rirs_dir=None, device="cpu", vi
     from wespk.data.views import WaveViews
     from wespk.data.waves import WaveChunks
 
-    return (WaveViews if views else WaveChunks)(data_dir, conf, musan_dir, rirs_dir, device)
+    return (WaveViews if views else WaveChunks)(data_dir, conf, musan_dir, rirs_dir, device, grouped)

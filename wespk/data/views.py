@@ -64,8 +64,8 @@ class WaveViews(WaveChunks):
     All views of an utterance have the same speed, so that they are one class.
     """
 
-    def __init__(self, data_dir, conf, musan_dir, rirs_dir, device="cpu"):
-        super().__init__(data_dir, conf, musan_dir, rirs_dir, device)
+    def __init__(self, data_dir, conf, musan_dir, rirs_dir, device="cpu", one_speed=False):
+        super().__init__(data_dir, conf, musan_dir, rirs_dir, device, one_speed)
         self.views = Views(conf, other_means=conf["augment"]["prob"] > 0)
 
     def fetch(self, epoch, items):
@@ -80,8 +80,7 @@ class WaveViews(WaveChunks):
         waves = batch.inputs["waves"].to(device, non_blocking=True)
         with torch.no_grad():
             crops = waves.shape[1]
-            waves = self.augment.change_speed(waves.flatten(0, 1), np.repeat(items, crops), self.chunk, self.seed, batch.epoch)
-            waves = waves.unflatten(0, (-1, crops)).expand(-1, views.number, -1)
+            waves = self._at_speed(batch, waves.flatten(0, 1)).unflatten(0, (-1, crops)).expand(-1, views.number, -1)
             numbers = view_numbers(items, views.clean, views.number)
             spoilt = self.augment.spoil(waves[:, views.clean:].flatten(0, 1), numbers.ravel(), self.seed, batch.epoch)
             waves = torch.cat([waves[:, :views.clean], spoilt.unflatten(0, numbers.shape)], 1)

@@ -69,9 +69,10 @@ class WaveChunks:
     device. With ``augment.speeds`` each speed of a speaker is a speaker of its own, named ``sp0.9-SPEAKER``
     after the one whose label the utterance bears.
     musan_dir, rirs_dir: folders written by stage 1, needed as far as the section ``augment`` asks for them.
+    one_speed: all utterances of a speaker have the same speed in an epoch, for batches of speakers x utterances.
     """
 
-    def __init__(self, data_dir, conf, musan_dir, rirs_dir, device="cpu"):
+    def __init__(self, data_dir, conf, musan_dir, rirs_dir, device="cpu", one_speed=False):
         data_dir = Path(data_dir)
         self.front_end, self.mask = FrontEnd(conf["features"]), SpecMask(conf["augment"])
         rate = self.front_end.sample_rate
@@ -91,7 +92,7 @@ class WaveChunks:
         self.keys, self.specs = PackedStrings(keys), PackedStrings(table[k] for k in keys)
         names, self.labels, self.relabelled = label_for_training(conf, data_dir, keys)
         self.speakers = speed_classes(names, conf["augment"]["speeds"])
-        self.num_names, self.rate = len(names), rate
+        self.num_names, self.rate, self.one_speed = len(names), rate, one_speed
         self.chunk, self.seed = self.front_end.num_samples(conf["data"]["chunk_frames"]), conf["seed"]
         self.augment, self.banks = self._augment(conf, musan_dir, rirs_dir, device)
 
@@ -125,20 +126,30 @@ class WaveChunks:
 
     def _fetch(self, epoch, items, crops):
         """``fetch`` with the places drawn by other numbers, ``crops`` (B,), than the utterances' own."""
-        wanted = self.augment.source_lengths(items, self.chunk, self.seed, epoch)
+        numbers = self._speed_numbers(items)
+        wanted = self.augment.source_lengths(numbers, self.chunk, self.seed, epoch)
         waves = np.zeros((len(items), self.augment.longest_source(self.chunk)), np.float32)
         spare = np.maximum(self.samples[items] - wanted, 0)
         starts = (uniform(crops, self.seed, epoch, "crop") * (spare + 1)).astype(np.int64)
         for row, item, start, num in zip(waves, items, starts, wanted):
             found = _read(self.keys[item], self.specs[item], self.rate, int(start), int(min(num, self.samples[item])))
             row[:num] = found if len(found) == num else np.resize(found, num)
-        speed = self.augment.speeds_of(items, self.seed, epoch)
+        speed = self.augment.speeds_of(numbers, self.seed, epoch)
         return {"waves": torch.from_numpy(waves)}, self.labels[items] + speed * self.num_names
+
+    def _speed_numbers(self, items):
+        """The numbers (B,) by which the speeds of utterances are drawn."""
+        return self.labels[items] if self.one_speed else items
+
+    def _at_speed(self, batch, waves):
+        """Crops (B, N) of the batch's utterances, or (B * n, N) of n crops of each, at their speeds: (..., self.chunk)."""
+        numbers = np.repeat(self._speed_numbers(batch.items.numpy()), len(waves) // len(batch.items))
+        return self.augment.change_speed(waves, numbers, self.chunk, self.seed, batch.epoch)
 
     def finish(self, batch, device):
         """Features (B, T, F) float32 on ``device``, augmented, normalised and masked, of a ``Batch`` from ``fetch``."""
         items, waves = batch.items.numpy(), batch.inputs["waves"].to(device, non_blocking=True)
         with torch.no_grad():
-            waves = self.augment(waves, items, self.seed, batch.epoch, self.chunk)
+            waves = self.augment.spoil(self._at_speed(batch, waves), items, self.seed, batch.epoch)
             feats = self.front_end.normalise(self.front_end(waves))
         return self.mask(feats, items, self.seed, batch.epoch)

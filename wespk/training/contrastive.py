@@ -51,6 +51,9 @@ class ViewLosses(nn.Module):
         self.classified, self.stats = classified, {}
         self.classification = None
         if conf["loss"]["name"] != "none":
+            if load_all().find(conf["loss"]["name"]).views:
+                raise InputError(f"loss.name={conf['loss']['name']} compares views and is for contrast.name; set loss.name to "
+                                 "a classification loss, or to none")
             self.classification = build_head(conf, embed_dim, num_classes)
         self.contrast = _build_contrast(conf, embed_dim, num_classes)
         if getattr(self.contrast, "class_vectors", None) == "head":

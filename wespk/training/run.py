@@ -12,7 +12,7 @@ from wespk.training import checkpoint
 from wespk.training.balance import check_used
 from wespk.training.experiment import Experiment
 from wespk.training.initial import InitialWeights
-from wespk.training.objectives import build_objective, find_objective
+from wespk.training.objectives import build_objective
 from wespk.training.optimizers import build_optimizer, unused_options
 from wespk.training.sharded_head import check_shardable
 from wespk.training.trainer import Trainer
@@ -60,10 +60,6 @@ def check_model(conf, num_classes=1000):
         raise InputError(f"margin.end_epoch ({end:g}) lies beyond train.num_epochs ({epochs}): the margin would never be "
                          "reached; set margin.start_epoch and margin.end_epoch for this length of training, or leave "
                          "train.num_epochs alone and give run.sh --epochs, which fits all schedules")
-    if objective.utterances and conf["augment"]["speeds"]:
-        raise InputError(f"batches of speakers x {objective.utterances} utterances (objective.name={conf['objective']['name']}, "
-                         f"loss.name={conf['loss']['name']}) are drawn by speaker, whom augment.speeds would turn into "
-                         "several; use copies.speeds, made in stage 2, instead")
     return objective
 
 
@@ -87,9 +83,9 @@ def train(conf, exp, train_data, dev_data, device="auto", musan=None, rirs=None)
 
 
 def _train(conf, exp, train_data, dev_data, device, musan, rirs, world):
-    check_model(conf)
+    planned = check_model(conf)
     experiment = Experiment(exp)
-    source = build_source(conf, train_data, musan, rirs, device, find_objective(conf).views)
+    source = build_source(conf, train_data, musan, rirs, device, planned.views, bool(planned.utterances))
     num_speakers, resumed = len(source.speakers), dist.from_main(checkpoint.newest(experiment.checkpoints))
     initial = InitialWeights(conf, experiment.folder, source.speakers, resumed)
     source.speakers = initial.classes  # labels are positions in it; it may have classes behind that no utterance has
