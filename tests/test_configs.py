@@ -10,7 +10,7 @@ SUPERVISED = ROOT / "egs" / "voxceleb" / "supervised" / "conf"
 MODELS = sorted((ROOT / "wespk" / "conf" / "model").rglob("*.yaml"))
 
 
-LOSS_OF = {"_c": "resnet34_sphereface2_c", "_a": "resnet34_sphereface2_a"}
+LOSS_OF = {"_c": "resnet34_sphereface2_c", "_a": "resnet34_sphereface2_a", "er": "resnet34_spherespeaker"}
 
 
 def load(path):
@@ -89,3 +89,14 @@ def test_a_misspelt_key_in_a_recipe_configuration_is_refused(tmp_path):
     (tmp_path / "mini.yaml").write_text(text.replace("num_epochs", "num_epoch"))
     with pytest.raises(config.InputError, match="unknown option 'train.num_epoch' .*num_epochs"):
         config.load(tmp_path / "mini.yaml")
+
+
+@pytest.mark.parametrize("corpus, margin", [("voxceleb", 0.1), ("cnceleb", 0.2)])
+def test_the_contrastive_configurations_have_the_published_values(corpus, margin):
+    conf = config.load(ROOT / "egs" / corpus / "supervised" / "conf" / "ecapa1024_contrastive.yaml")
+    assert conf["contrast"] == {"name": "caa_margin_con", "temperature": 0.07, "margin": margin}
+    assert (conf["loss"], conf["margin"]["initial"], conf["margin"]["final"]) == ({"name": "aam_softmax", "scale": 32}, 0.3, 0.3)
+    assert conf["schedule"]["final_lr"] == pytest.approx(conf["optimizer"]["lr"] * 0.97 ** conf["train"]["num_epochs"], rel=0.01)
+    assert (conf["optimizer"]["name"], conf["optimizer"]["lr"], conf["train"]["batch_size"]) == ("adam", 0.01, 256)
+    assert (conf["views"]["number"], conf["views"]["clean"], conf["balance"]["method"]) == (2, 1, "min_norm")
+    assert (conf["data"]["chunk_frames"], conf["model"]["channels"], conf["model"]["embed_dim"]) == (300, 1024, 192)

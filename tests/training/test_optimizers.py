@@ -34,3 +34,15 @@ def test_the_slopes_of_a_network_are_spared_always(decay_all):
     names = {name for name, _ in model.named_parameters()}
     assert len(slopes) == 17
     assert names - decayed(model, decay_all) == slopes | {n for n, p in model.named_parameters() if p.ndim == 1 and not decay_all}
+
+
+def test_weight_decay_is_a_part_of_adams_gradient_and_apart_from_adamws():
+    def moved(name):
+        linear = nn.Linear(1, 1, bias=False)
+        linear.weight.data.fill_(3.0)
+        linear.weight.grad = torch.zeros(1, 1)
+        build_optimizer(linear, {**CONF, "name": name, "decay_all": True}).step()
+        return 3 - linear.weight.item()
+
+    assert moved("adam") == pytest.approx(0.1, rel=1e-4)  # a full step, whatever the size of the decay
+    assert moved("adamw") == pytest.approx(0.1 * 0.5 * 3, rel=1e-4)

@@ -18,7 +18,9 @@ def _groups(module, weight_decay, decay_all):
 
 
 def build_optimizer(module, conf):
-    """SGD or AdamW over ``module``'s parameters from the section ``optimizer``.
+    """The optimiser of the section ``optimizer`` over ``module``'s parameters.
+
+    Weight decay is a part of the gradient in ``sgd`` and ``adam``, and apart from it in ``adamw``.
 
     With ``decay_all`` false, single numbers and parameters of one dimension (biases, norm scales) are not decayed. What a
     module names in ``undecayed`` (the slopes of a network's PReLUs, for one) never is.
@@ -26,7 +28,8 @@ def build_optimizer(module, conf):
     groups = _groups(module, conf["weight_decay"], conf["decay_all"])
     if conf["name"] == "sgd":
         return torch.optim.SGD(groups, lr=conf["lr"], momentum=conf["momentum"], nesterov=conf["nesterov"])
-    return torch.optim.AdamW(groups, lr=conf["lr"])
+    kind = torch.optim.Adam if conf["name"] == "adam" else torch.optim.AdamW
+    return kind(groups, lr=conf["lr"])
 
 
 def set_learning_rate(optimizer, value):
