@@ -80,7 +80,8 @@ def _milliseconds(work, device):
 
 
 def bench(contrastive: str = "supcon", classes: int = 1211, batch: int = 8, views: int = 2, frames: int = 100,
-          channels: int = 128, device: str = "cpu", threads: int = 1, bf16: bool = False, rounds: int = 5):
+          channels: int = 128, device: str = "cpu", threads: int = 1, bf16: bool = False, rounds: int = 5,
+          encoder_batch: int = 0):
     """Print for each side the time of a step and of the heads, and what they add to the classification loss alone.
 
     Args:
@@ -94,6 +95,8 @@ def bench(contrastive: str = "supcon", classes: int = 1211, batch: int = 8, view
         threads: CPU threads for computing
         bf16: bfloat16 autocast of the network
         rounds: steps timed
+        encoder_batch: utterances that go through the network; the time of its step is multiplied up to ``batch``, for
+            machines where the whole batch takes too much time or memory. 0: batch
     """
     import torch
 
@@ -104,20 +107,22 @@ def bench(contrastive: str = "supcon", classes: int = 1211, batch: int = 8, view
     torch.manual_seed(0)
     where = pick_device(device)
     network = build_model({"name": "ecapa_tdnn", "channels": channels, "feat_dim": 80, "embed_dim": 192}).to(where).train()
-    feats, labels = torch.randn(batch * views, frames, 80, device=where), torch.randint(classes, (batch,), device=where)
+    some = encoder_batch or batch
+    feats, labels = torch.randn(some * views, frames, 80, device=where), torch.randint(classes, (batch,), device=where)
     first = {name: value.clone() for name, value in network.state_dict().items()}
 
     def embed():
         with torch.autocast(where.type, torch.bfloat16, enabled=bf16):
-            return network(feats).float().view(batch, views, -1)
+            return network(feats).float().view(some, views, -1)
 
-    sides, z = {name: _Side(name, contrastive, classes, 192, where) for name in SIDES}, embed().detach()
+    sides = {name: _Side(name, contrastive, classes, 192, where) for name in SIDES}
+    z = torch.randn(batch, views, 192, device=where) if encoder_batch else embed().detach()
     for side in sides.values():
         side.optimizer = torch.optim.SGD([*network.parameters(), *side.heads.parameters()], lr=0.01)
     for i in range(rounds + 1):  # the first warms up
         for side in sides.values():
             network.load_state_dict(first)
-            whole = _milliseconds(lambda side=side: side.step(embed(), labels), where)
+            whole = _milliseconds(lambda side=side: side.step(embed(), labels[:some]), where)
             part = statistics.median(_milliseconds(lambda side=side: side.behind(z, labels), where) for _ in range(3))
             if i:
                 side.step_ms.append(whole)
@@ -126,6 +131,10 @@ def bench(contrastive: str = "supcon", classes: int = 1211, batch: int = 8, view
           f"frames, {device}, {threads} threads, {'bfloat16' if bf16 else 'float32'}")
     print(f"{'side':>12} {'step ms':>9} {'x step':>7} {'heads ms':>9} {'added':>7} {'check':>8}")
     times = {name: (statistics.median(side.step_ms), statistics.median(side.heads_ms)) for name, side in sides.items()}
+    if encoder_batch:
+        network_ms, heads_ms = times["alone"][0] * batch / some, times["alone"][1]
+        print(f"the network's step on {some} utterances, times {batch / some:g}")
+        times = {name: (network_ms + part - heads_ms, part) for name, (_, part) in times.items()}
     for name, (whole, part) in times.items():
         added = (part - times["alone"][1]) / times["alone"][0]
         print(f"{name:>12} {whole:>9.1f} {whole / times['sum'][0]:>7.3f} {part:>9.2f} {100 * added:>6.1f}% "
