@@ -333,8 +333,8 @@ def test_a_whole_directory_may_hold_averaged_enrolments_sessions_and_genres(data
 
 def test_the_defects_of_a_trial_list_come_in_the_order_of_its_lines(data):
     (data / "trials" / "main").write_text(
-        "id1-s-1 id1-s-9 target\nid1-s-1\nid1-s-1 id2-s-1 target\nid9-s-1 id9-s-1 nontarget\nid1-s-1 id2-s-1 nontarget\n"
-        "id1-s-1 id1-s-2\n"
+        "id1-s-1 id1-s-9 target\nid1-s-1\nid1-s-1 id2-s-1 target\n"
+        "id9-s-1 id9-s-1 nontarget\nid1-s-1 id2-s-1 nontarget\nid1-s-1 id1-s-2\n"
     )
     found = [(defect.line, defect.item, defect.message) for defect in validate(data, check_audio=False)]
     assert found == [

@@ -57,9 +57,13 @@ def test_normalisation_treats_a_model_as_it_would_its_vector(tmp_path, eval_set,
     assert ours == pytest.approx(theirs, abs=1e-4) and len(set(ours)) == 3
 
 
-def test_an_enrolment_without_a_line_or_an_utterance_without_an_embedding_is_named(make_set, eval_set, models, tmp_path):
+def test_an_enrolment_without_a_line_or_an_utterance_without_an_embedding_is_named(
+    make_set, eval_set, models, tmp_path
+):
     scp = make_set("eval", eval_set[0])
-    with pytest.raises(InputError, match="models: no line for the enrolment 'e003-s0-000'; give the table that belongs"):
+    with pytest.raises(
+        InputError, match="models: no line for the enrolment 'e003-s0-000'; give the table that belongs"
+    ):
         score_trials(["e000-model", "e003-s0-000"], ["e001-s0-000"] * 2, scp, models=models)
     (tmp_path / "models").write_text("e000-model e000-s0-000 e000-s9-999\n")
     with pytest.raises(InputError, match="no embedding of 'e000-s9-999'"):
@@ -68,5 +72,7 @@ def test_an_enrolment_without_a_line_or_an_utterance_without_an_embedding_is_nam
 
 def test_utterances_that_cancel_out_are_named(make_set, models):
     vectors = {"e001-s1-001": [1.0, 1.0], "e000-s0-000": [0.0, 2.0], "e000-s1-001": [0.0, -1.0]}
-    with pytest.raises(InputError, match="averages over the utterances of .*: the embedding of 'e000-model' is all zeros"):
+    with pytest.raises(
+        InputError, match="averages over the utterances of .*: the embedding of 'e000-model' is all zeros"
+    ):
         score_trials(["e000-model"], ["e001-s1-001"], make_set("eval", vectors), models=models)

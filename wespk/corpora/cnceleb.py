@@ -88,7 +88,7 @@ def cnceleb(cnceleb1="", cnceleb2="", trials=""):
         raise InputError("corpus cnceleb needs --cnceleb1 or --cnceleb2 (or both): the corpora's top folders")
     chosen = _chosen(trials)
     if chosen and "cnceleb1" not in roots:
-        raise InputError("the trials are those of CN-Celeb1: give --cnceleb1, or --trials none to train without evaluation")
+        raise InputError("the trials are those of CN-Celeb1: give --cnceleb1, or --trials none to train alone")
     train, notes = {}, []
     for name, root in roots.items():
         part, said = _training(name, root)

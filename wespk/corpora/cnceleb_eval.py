@@ -49,11 +49,11 @@ def evaluation(root, chosen, train):
 def _check_enrolments(path, trials, enrolments, enroll_path):
     unknown = next((key for key in trials.enroll_lines if key not in enrolments), None)
     if unknown:
-        raise InputError(f"{path}:{trials.enroll_lines[unknown]}: '{unknown}' is not in {enroll_path}; complete that list")
+        raise InputError(f"{path}:{trials.enroll_lines[unknown]}: '{unknown}' is not in {enroll_path}; complete that")
     twice = next((key for key in trials.test_lines if key in enrolments), None)
     if twice:
-        raise InputError(f"{path}:{trials.test_lines[twice]}: '{twice}' is an enrolment too ({enroll_path}); correct the "
-                         "line")  # fmt: skip
+        raise InputError(f"{path}:{trials.test_lines[twice]}: '{twice}' is an enrolment too ({enroll_path}); correct "
+                         "the line")  # fmt: skip
 
 
 def _check_apart(path, lines, train):
@@ -62,8 +62,8 @@ def _check_apart(path, lines, train):
     for key, line in lines.items():
         speaker = speaker_of(key)
         if speaker in trained:
-            raise InputError(f"{path}:{line}: speaker {speaker} is a training speaker too ({trained[speaker]}); take the "
-                             "speaker off dev.lst or spk.lst")  # fmt: skip
+            raise InputError(f"{path}:{line}: speaker {speaker} is a training speaker too ({trained[speaker]}); take "
+                             "the speaker off dev.lst or spk.lst")  # fmt: skip
 
 
 def _tests(folder, path, lines):

@@ -33,8 +33,8 @@ def utterance(speaker, stem, path):
     """The ``Utterance`` of the file GENRE-NN-NNN; its session is GENRE-NN. ``InputError`` for another name."""
     parts = _FILE.fullmatch(stem)
     if not parts:
-        raise InputError(f"{path}: the name does not say genre and session; rename the file to GENRE-NN-NNN, or take it "
-                         "out of the folder")  # fmt: skip
+        raise InputError(f"{path}: the name does not say genre and session; rename the file to GENRE-NN-NNN, or take "
+                         "it out of the folder")  # fmt: skip
     return Utterance(speaker, parts["session"], path, parts["genre"])
 
 

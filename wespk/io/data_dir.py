@@ -13,8 +13,8 @@ from wespk.io.data_dir_trials import check_models, check_other_speakers, check_t
 from wespk.io.defects import Defect, compare_keys, scan_table
 from wespk.io.tables import split_line
 
-_TABLES = ("utt2spk", "spk2utt", "wav.scp", "segments", "feats.scp", "utt2dur", "utt2sess", "utt2genre", "utt2num_frames",
-           "vad.scp")  # fmt: skip
+_TABLES = ("utt2spk", "spk2utt", "wav.scp", "segments", "feats.scp", "utt2dur", "utt2sess", "utt2genre",
+           "utt2num_frames", "vad.scp")  # fmt: skip
 _OF_FEATURES = ("feats.scp", "utt2num_frames", "vad.scp")
 _SAME = "the tables of a folder must list the same ids: prepare it again, or drop the line"
 

@@ -26,8 +26,8 @@ def check_trials(folder, utt2spk, defects):
 class _List:
     """The lines of a list that are trials, by number: some 13 bytes a trial.
 
-    enroll, test: int32 (n,), indices into ``ids``; labels: int8 (n,), 1 target, 0 nontarget, -1 none; lines: int32 (n,).
-    ``others``: (line, text) of what is no trial.
+    enroll, test: int32 (n,), indices into ``ids``; labels: int8 (n,), 1 target, 0 nontarget, -1 none; lines: int32
+    (n,). ``others``: (line, text) of what is no trial.
     """
 
     def __init__(self, path):
@@ -110,7 +110,8 @@ def _wrong_labels(path, trials, utt2spk):
     speaker_of = np.array([-1 if name is None else numbers.setdefault(name, len(numbers)) for name in speakers])
     one, other = speaker_of[trials.enroll], speaker_of[trials.test]
     found = []
-    for i in np.flatnonzero((trials.labels >= 0) & (one >= 0) & (other >= 0) & ((one == other) != (trials.labels == 1))):
+    known = (trials.labels >= 0) & (one >= 0) & (other >= 0)
+    for i in np.flatnonzero(known & ((one == other) != (trials.labels == 1))):
         names = f"'{speakers[trials.enroll[i]]}' and '{speakers[trials.test[i]]}'"
         message = f"is {_WORDS[trials.labels[i]]}, but utt2spk says the speakers are {names}"
         found.append(_of_pair(path, trials, i, message, "correct the label, or utt2spk"))
@@ -123,7 +124,7 @@ def _of_pair(path, trials, i, message, fix):
 
 
 def check_models(folder, utt2spk, defects):
-    """Check the tables of ``enroll_maps``: the utterances that enrolments are averages over are the set's, of one speaker."""
+    """Check the tables of ``enroll_maps``: the utterances of an enrolment are the set's, and of one speaker."""
     for path in sorted(Path(folder).glob("*")):
         if path.is_file() and not path.name.startswith("."):
             table = scan_table(path, defects)
