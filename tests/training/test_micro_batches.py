@@ -61,15 +61,17 @@ def test_statistics_of_batch_norm_move_once():
     assert small.get_buffer("1.num_batches_tracked") == len(SIZES)
 
 
-def test_dropout_is_the_same_in_both_passes_and_the_generator_goes_on_as_after_one():
-    kept, twice, x = make(dropout=0.5), make(dropout=0.5), data()
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a CUDA device")])])
+def test_dropout_is_the_same_in_both_passes_and_the_generator_goes_on_as_after_one(device):
+    kept, twice, x = make(dropout=0.5).to(device), make(dropout=0.5).to(device), data().to(device)
     torch.manual_seed(7)
     value = mixed(torch.cat([kept(part) for part in x.split(SIZES)]))  # all graphs kept
     value.backward()
-    next_draw = torch.rand(3)
+    next_draw = torch.rand(3, device=device)
     torch.manual_seed(7)
     found = two_pass(twice, x.split(SIZES), mixed, twice)
-    assert torch.equal(torch.rand(3), next_draw)
+    assert torch.equal(torch.rand(3, device=device), next_draw)
     torch.testing.assert_close(found, value.detach())
     torch.testing.assert_close(gradients(twice), gradients(kept))
 
@@ -129,6 +131,12 @@ def test_an_output_that_the_loss_leaves_out_is_no_error():
     large = make()
     mixed(large(x)).backward()
     torch.testing.assert_close(gradients(network), gradients(large))
+
+
+def test_a_frozen_network_leaves_the_loss_to_learn():
+    network, sdpn, x = make().requires_grad_(False), SDPNLoss(6, 9).double(), data()
+    two_pass(network, x.split(SIZES), lambda z: sdpn(z[None], z)[0], network)
+    assert sdpn.prototypes.grad.abs().max() > 0 and all(p.grad is None for p in network.parameters())
 
 
 def test_autocast_around_it_cuts_no_gradient_off():

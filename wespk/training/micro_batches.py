@@ -58,8 +58,9 @@ def two_pass(encode, batches, loss, network, waiting=contextlib.nullcontext):
         state.restore()
         with waiting() if i + 1 < len(states) else contextlib.nullcontext():
             again = encode(batch)
-            again = again if tuples else (again,)
-            torch.autograd.backward(*zip(*((o, s[i]) for o, s in zip(again, slopes) if o.requires_grad)))
+            reached = [(o, s[i]) for o, s in zip(again if tuples else (again,), slopes) if o.requires_grad]
+            if reached:  # else the network is frozen, and the loss alone learns
+                torch.autograd.backward(*zip(*reached))
     after.restore()
     return {n: v.detach() for n, v in result.items()} if isinstance(result, dict) else result.detach()
 
@@ -74,7 +75,6 @@ def _first_pass(encode, batches, network, gpus):
             outputs.append(encode(batch))
         for name, buffer in network.named_buffers():
             buffer.copy_(before[name])
-    torch.clear_autocast_cache()  # casts made without graph would be taken for the second pass, and cut the gradient off
     return outputs, states
 
 
