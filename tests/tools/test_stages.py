@@ -121,6 +121,19 @@ def test_scores_that_the_last_run_of_stage_five_did_not_make_are_refused(scored)
     scored.only(6)
 
 
+def test_a_list_of_averaged_enrolments_is_scored_and_normalised_by_its_table(scored):
+    table = scored.data / "eval" / "enroll_maps" / "B"
+    table.parent.mkdir()
+    table.write_text("id1-model id1-a id1-b\n")
+    for number, name in ((5, "score_cosine"), (6, "score_norm")):
+        _, said, _ = scored.only(number)
+        assert f"input {table} was not there before" in " ".join(said)
+        calls = [line for line in scored.calls().splitlines() if f"wespk.bin.{name}" in line]
+        assert ["--models" in call for call in calls] == [False, True] and str(table) in calls[1]
+    table.write_text("id1-model id1-a\n")
+    assert f"stage 5 runs: input {table} has changed" in " ".join(scored.only(5)[1])
+
+
 def test_normalised_scores_of_two_makes_are_not_mixed(scored):
     scored.only(6, "--top-n", 100, "--trials", "A")
     status, _, errors = scored.only(7, "--top-n", 100, check=False)
