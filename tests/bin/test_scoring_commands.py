@@ -53,6 +53,13 @@ def normalise(stage, **changes):
     return run(score_norm, **{**options, **changes})
 
 
+def test_a_cohort_of_another_corpus_may_hold_the_same_names(stage):
+    score(stage)
+    same = {"cohort_scp": stage / "eval/xvector.scp", "cohort_utt2spk": stage / "eval/utt2spk"}
+    assert normalise(stage, **same) == 1 and normalise(stage, **same, other_corpus="true") == 0
+    assert normalise(stage, other_corpus="true", utt2spk=stage / "eval/utt2spk") == 1
+
+
 def measure(stage, *systems, **changes):
     options = {"scores": ",".join(f"{stage}/scores/hard.{system}" for system in systems),
                "trials": ",".join([f"{stage}/hard"] * len(systems)),

@@ -64,6 +64,15 @@ def test_embeddings_scores_and_results_of_the_other_corpus_lie_by_themselves(kep
     assert f"Trained on {corpora.data}/train; tested on {corpora.other.data}/eval." in about
 
 
+def test_names_are_compared_with_the_cohorts_only_within_a_corpus(kept, corpora):
+    assert "--other-corpus" not in kept[2]
+    mark = corpora.other.data / ".stages" / "1.json"
+    mark.write_text(mark.read_text().replace('"corpus": "voxceleb"', '"corpus": "cnceleb"'))
+    corpora.away("--top-n", 100, stage=6)
+    assert words_of(corpora.calls(), "score_norm", "--other-corpus") == ["true"] * 2
+    assert "--utt2spk" not in "".join(line for line in corpora.calls().splitlines() if "score_norm" in line)
+
+
 def test_what_is_current_is_skipped_and_what_is_not_is_done_again(corpora):
     assert sum("is done already and current" in line for line in corpora.away()[1]) == 5
     (corpora.other.data / "eval" / "wav.scp").write_text("u another\n")

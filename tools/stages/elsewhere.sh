@@ -36,6 +36,16 @@ check_elsewhere() { # the options; $eval_name
   fi
 }
 
+# Is $tested of another corpus than $data, by what stage 1 noted? Then a name in both need not be one speaker: VoxCeleb1
+# and CN-Celeb2 have an id10001 each.
+is_other_corpus() {
+  local reason
+  if [ "$home" = "$exp" ] || reason=$(data=$tested account 1 ready --option "corpus=$corpus"); then
+    return 1
+  fi
+  [[ $reason == "option corpus was "* ]]
+}
+
 evaluate_elsewhere() { # the stages asked for, on $eval_data
   local number
   if [ "$stage" -eq 4 ]; then

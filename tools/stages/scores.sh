@@ -144,7 +144,7 @@ check_6() {
 }
 
 work_6() {
-  local name out models words=(--method "$score_norm" --top-n "$top_n" --utt2spk "$tested/eval/utt2spk"
+  local name out models words=(--method "$score_norm" --top-n "$top_n"
     --embeddings "$home/embeddings/eval/xvector.scp" --mean-embeddings "$exp/embeddings/train/xvector.scp"
     --cohort-scp "$exp/embeddings/train/xvector.scp")
   if [ "$score_norm" = none ]; then
@@ -152,6 +152,11 @@ work_6() {
   fi
   if [ "$cohort" = speaker ]; then
     words+=(--cohort-utt2spk "$(given_labels)")
+  fi
+  if is_other_corpus; then
+    words+=(--other-corpus true)
+  else
+    words+=(--utt2spk "$tested/eval/utt2spk")
   fi
   for name in "${names[@]}"; do
     out=$home/scores/$name.cosine.$score_norm

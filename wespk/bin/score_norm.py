@@ -5,10 +5,10 @@ from wespk.utils.cli import main
 
 def score_norm(scores: str, embeddings: str, mean_embeddings: str, cohort_scp: str, out: str, method: str = "asnorm",
                top_n: int = 300, cohort_utt2spk: str = "", enroll_embeddings: str = "", utt2spk: str = "",
-               models: str = ""):  # fmt: skip
+               models: str = "", other_corpus: bool = False):  # fmt: skip
     """Normalise cosine scores: z-norm, t-norm, s-norm, or s-norm by each side's nearest cohort members (as-norm).
 
-    Standard deviations divide by N. A cohort that shares a speaker with the trials is refused.
+    Standard deviations divide by N. A cohort that shares a speaker with the trials is refused, as told by their names.
 
     Args:
         scores: score file, `enroll test score` lines
@@ -21,6 +21,8 @@ def score_norm(scores: str, embeddings: str, mean_embeddings: str, cohort_scp: s
         cohort_utt2spk: speakers of the cohort's utterances: one mean embedding a speaker; empty: every utterance counts
         enroll_embeddings: xvector.scp of the enrolment side, when it has its own
         utt2spk: speakers of the trials' ids, to check the cohort against; empty: taken from the ids (speaker-...)
+        other_corpus: cohort and trials are of different corpora, so that equal names do not mean equal speakers; they are
+            not compared
         models: table of the enrolments that are averages over several utterances, as for score_cosine
     """
     from wespk.io.tables import read_scores, read_table, write_scores
@@ -38,7 +40,11 @@ def score_norm(scores: str, embeddings: str, mean_embeddings: str, cohort_scp: s
     mean = read_mean(mean_embeddings)
     sides = Sides(enroll, test, embeddings, enroll_embeddings, mean, models)
     cohort = Cohort(cohort_scp, mean, cohort_utt2spk)
-    cohort.check_apart([*sides.enroll_keys, *sides.test_keys], read_table(utt2spk) if utt2spk else None)
+    if not other_corpus:
+        cohort.check_apart([*sides.enroll_keys, *sides.test_keys], read_table(utt2spk) if utt2spk else None)
+    elif utt2spk:
+        raise InputError("--utt2spk is read to compare the names of cohort and trials, which --other-corpus true leaves "
+                         "out: give one of them")  # fmt: skip
     size = len(cohort.vectors)
     if method == "asnorm" and top_n > size:
         get_logger().warning("--top-n %d is above the cohort's size: all %d are used", top_n, size)
