@@ -262,7 +262,8 @@ def test_ids_of_a_long_list_are_held_once(tmp_path):
     path.write_text("id00800-enroll test/id00800-a-1-1.wav 1\nid00801-enroll test/id00800-a-1-1.flac 0\n" * 500)
     trials = cnceleb_lists.read_trials(str(path))
     assert (len(trials.enroll), len(set(map(id, trials.enroll))), len(set(map(id, trials.test)))) == (1000, 2, 1)
-    assert trials.enroll_lines == {"id00800-enroll": 1, "id00801-enroll": 2} and trials.labels.sum() == 500
+    assert trials.enroll_lines == {"id00800-enroll": 1, "id00801-enroll": 2} and trials.test_lines == {"id00800-a-1-1": 1}
+    assert trials.labels.sum() == 500
 
 
 def test_real_speech_is_counted_whole(real_speech, tmp_path):
