@@ -15,7 +15,7 @@ SCRIPT = f"""
 set -euo pipefail
 export WESPK_ROOT='{ROOT}'
 here=$(cd "$(dirname "$0")" && pwd)
-data="$here/the data" force="${{FORCE:-false}}" exp="$here/exp" kind=$1 command=$2 command_words="$*"
+data="$here/the data" exp="$here/exp" home="$here/exp" force="${{FORCE:-false}}" kind=$1 command=$2 command_words="$*"
 mkdir -p "$data"
 . "$WESPK_ROOT/tools/run_stage.sh"
 plan_2() {{ title=first reads=in writes=middle options=("kind=$kind") inputs=("$here/in") outputs=("$data/middle"); }}
