@@ -18,6 +18,7 @@ done as long as these are still the same and all that its stages have noted of t
 stage_mark.py) is true. Anything else is left to run.sh to judge. What fine-tuning (stage 8) makes of a run, seedN-lm, has
 such a note of its own and is judged by itself: without it the run is still compared as it was trained. So are the
 evaluations on further data folders (--evaluate), which lie in seedN/on/NAME: they can be asked for after the training.
+What concerns one run stands in grid_runs.py.
 """
 
 import argparse
