@@ -113,8 +113,11 @@ class Sides:
             )
 
 
-def _read(id_lists, scp, mean):
-    """(keys, vectors (N, D), rows in them of each list) of the ids named, in the scp's order."""
+def rows_of(id_lists, scp):
+    """(the scp's entries that the lists of ids name, in its order: dict; each list's rows in them, int32).
+
+    Raises ``InputError`` for an id without an embedding.
+    """
     wanted, table = set().union(*id_lists), read_scp(scp)
     missing = wanted - table.keys()
     if missing:
@@ -124,8 +127,27 @@ def _read(id_lists, scp, mean):
         )
     table = {key: spec for key, spec in table.items() if key in wanted}
     row_of = {key: row for row, key in enumerate(table)}
-    rows = [np.fromiter(map(row_of.__getitem__, ids), np.int32, len(ids)) for ids in id_lists]
+    return table, [np.fromiter(map(row_of.__getitem__, ids), np.int32, len(ids)) for ids in id_lists]
+
+
+def _read(id_lists, scp, mean):
+    """(keys, vectors (N, D), rows in them of each list) of the ids named, in the scp's order."""
+    table, rows = rows_of(id_lists, scp)
     return list(table), read_normalised(scp, table, mean), rows
+
+
+def read_models(keys, models):
+    """The utterances of each of the enrolments ``keys``: a list of lists.
+
+    models: table of lines ``enrolment utterance utterance ...``; without one each key is its own utterance. Raises ``InputError`` for a key that the table lacks.
+    """
+    if not models:
+        return [[key] for key in keys]
+    made_of = read_spk2utt(models)
+    lost = next((key for key in keys if key not in made_of), None)
+    if lost is not None:
+        raise InputError(f"{models}: no line for the enrolment '{lost}'; give the table that belongs to the trial list")
+    return [made_of[key] for key in keys]
 
 
 def average_models(enroll_ids, models, scp, mean):
@@ -136,13 +158,11 @@ def average_models(enroll_ids, models, scp, mean):
     ``InputError`` for an enrolment that the table lacks, an utterance without an embedding, and utterances that cancel
     out.
     """
-    made_of, keys = read_spk2utt(models), list(dict.fromkeys(enroll_ids))
-    lost = next((key for key in keys if key not in made_of), None)
-    if lost is not None:
-        raise InputError(f"{models}: no line for the enrolment '{lost}'; give the table that belongs to the trial list")
-    utterances = [utterance for key in keys for utterance in made_of[key]]
+    keys = list(dict.fromkeys(enroll_ids))
+    made_of = read_models(keys, models)
+    utterances = [utterance for group in made_of for utterance in group]
     _, vectors, (rows,) = _read([utterances], scp, mean)
-    first = np.cumsum([0] + [len(made_of[key]) for key in keys[:-1]])
+    first = np.cumsum([0] + [len(group) for group in made_of[:-1]])
     sums = np.add.reduceat(vectors[rows], first, axis=0, dtype=np.float64)
     row_of = {key: row for row, key in enumerate(keys)}
     averages = normalise(sums.astype(np.float32), keys, None, f"averages over the utterances of {models}")
