@@ -8,14 +8,15 @@ plan_1() {
   local name
   title=data reads="corpus folders" writes="$data/{train,dev,eval,musan,rirs}"
   options=() inputs=() outputs=()
-  for name in corpus voxceleb1 voxceleb2 cnceleb1 cnceleb2 musan rirs lists train_sets dev_speakers trials check_audio; do
+  for name in corpus voxceleb1 voxceleb2 cnceleb1 cnceleb2 musan rirs lists train_sets dev_speakers min_seconds trials \
+    check_audio; do
     if [ -n "${!name}" ]; then
       options+=("$name=${!name}")
     fi
   done
   existing inputs "$voxceleb1" "$voxceleb2" "$cnceleb1" "$cnceleb2" "$musan" "$rirs" "$lists"
   for name in train dev eval; do
-    existing outputs "$data/$name"/{wav.scp,utt2spk,spk2utt,utt2dur,utt2sess,utt2genre,trials,enroll_maps}
+    existing outputs "$data/$name"/{wav.scp,utt2spk,spk2utt,utt2dur,utt2sess,utt2genre,utt2utts,trials,enroll_maps}
   done
   existing outputs "$data"/{musan,rirs}/*.scp
 }
@@ -36,7 +37,7 @@ check_1() {
 given_to_1() { # $options: what of stage 1's options is on the command line; a later stage cannot change it any more
   local name
   options=()
-  for name in voxceleb1 voxceleb2 cnceleb1 cnceleb2 musan rirs lists train_sets dev_speakers; do
+  for name in voxceleb1 voxceleb2 cnceleb1 cnceleb2 musan rirs lists train_sets dev_speakers min_seconds; do
     if [[ $given == *" $name "* ]]; then
       options+=("$name=${!name}")
     fi
@@ -52,7 +53,7 @@ tables_of() { # what identifies the utterances of set $1; nothing if there is no
 prepare_words() { # $words: the command that prepares the corpus
   local name
   words=(python -m wespk.bin.prepare_corpus --corpus "$corpus" --out "$data" --jobs "$((nj > 8 ? nj : 8))")
-  for name in voxceleb1 voxceleb2 cnceleb1 cnceleb2 musan rirs lists train_sets dev_speakers trials; do
+  for name in voxceleb1 voxceleb2 cnceleb1 cnceleb2 musan rirs lists train_sets dev_speakers min_seconds trials; do
     if [ -n "${!name}" ]; then
       words+=("--${name//_/-}" "${!name}")
     fi
@@ -131,11 +132,12 @@ check_noises() { # for the stages to be run, before the first
     fi
   fi
   if [ "$stage" -le 3 ] && [ "$stop_stage" -ge 3 ] && [[ ! $(conf augment.prob) =~ ^0(\.0)?$ ]]; then
-    text="augment.prob=$(conf augment.prob), augment.reverb_share=$(conf augment.reverb_share)"
-    if [[ ! $(conf augment.reverb_share) =~ ^1(\.0)?$ ]]; then
+    text="augment.prob=$(conf augment.prob), augment.reverb_share=$(conf augment.reverb_share), \
+augment.both_share=$(conf augment.both_share)"
+    if [[ ! "$(conf augment.reverb_share) $(conf augment.both_share)" =~ ^1(\.0)?\ 0(\.0)?$ ]]; then
       need_noises musan "$text"
     fi
-    if [[ ! $(conf augment.reverb_share) =~ ^0(\.0)?$ ]]; then
+    if [[ ! "$(conf augment.reverb_share) $(conf augment.both_share)" =~ ^0(\.0)?\ 0(\.0)?$ ]]; then
       need_noises rirs "$text"
     fi
   fi

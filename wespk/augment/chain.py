@@ -3,13 +3,19 @@
 import numpy as np
 import torch
 
-from wespk.augment.draws import below
+from wespk.augment.draws import below, between
 from wespk.augment.noise import add_kind, check_talkers
 from wespk.augment.reverb import add_reverb
 from wespk.augment.speed import draw_speeds, source_length, speed
 from wespk.utils.errors import InputError
 from wespk.utils.seed import uniform
 from wespk.utils.transfer import to_device
+
+
+def needs(conf):
+    """Whether the section `augment` takes noises, and whether it takes impulse responses: (bool, bool)."""
+    some, both = conf["prob"] > 0, conf["both_share"] > 0
+    return some and (both or conf["reverb_share"] < 1), some and (both or conf["reverb_share"] > 0)
 
 
 class WaveAugment:
@@ -28,17 +34,18 @@ class WaveAugment:
         self.conf, self.speeds = conf, list(conf["speeds"])
         self.noise_bank, self.rir_bank = noise_bank, rir_bank
         self.spans = {kind: conf[f"{kind}_snr"] for kind in conf["kinds"]}
-        prob, share = conf["prob"], conf["reverb_share"]
-        if prob and share < 1:
+        noises, responses = needs(conf)
+        if noises:
             if not self.spans:
                 raise InputError("augment.kinds is empty, but augment.prob and augment.reverb_share leave a share for noise")
             if noise_bank is None:
-                raise InputError("augment.prob asks for noise: give the noises (--musan), or set augment.reverb_share=1")
+                raise InputError("augment.prob asks for noise: give the noises (--musan), or set augment.reverb_share=1 and "
+                                 "augment.both_share=0")
             if "babble" in self.spans:
                 check_talkers(noise_bank, "babble", conf["babble_speakers"])
-        if prob and share and rir_bank is None:
+        if responses and rir_bank is None:
             raise InputError("augment.prob asks for reverberation: give impulse responses (--rirs), or set "
-                             "augment.reverb_share=0")
+                             "augment.reverb_share=0 and augment.both_share=0")
 
     def speeds_of(self, indices, seed, epoch):
         """(B,) int64: 0 for speed 1, else 1 + the place in ``self.speeds``; see ``wespk.augment.speed.draw_speeds``."""
@@ -79,19 +86,25 @@ class WaveAugment:
         return changed
 
     def spoil(self, waves, indices, seed, epoch):
-        """The second half: reverberation or one kind of noise for the rows that draw it, in place; returns ``waves``."""
+        """The second half: reverberation, one kind of noise, or first that and then this, for the rows that draw it.
+
+        In place; returns ``waves``.
+        """
         kinds = list(self.spans)
         hit = uniform(indices, seed, epoch, "spoil") < self.conf["prob"]
-        wet = hit & (uniform(indices, seed, epoch, "reverb") < self.conf["reverb_share"])
+        both = hit & (uniform(indices, seed, epoch, "both") < self.conf["both_share"])
+        wet = hit & ~both & (uniform(indices, seed, epoch, "reverb") < self.conf["reverb_share"])
         kind = below(indices, max(1, len(kinds)), seed, epoch, "kind")
-        plans = [("reverb", np.flatnonzero(wet))]
+        plans = [("reverb", np.flatnonzero(wet | both))]
         plans += [(name, np.flatnonzero(hit & ~wet & (kind == number))) for number, name in enumerate(kinds)]
         for name, chosen in plans:
             if not len(chosen):
                 continue
             rows = to_device(chosen, waves.device)
             if name == "reverb":
-                waves[rows] = add_reverb(waves[rows], self.rir_bank, indices[chosen], seed, epoch)
+                gains = 10 ** (between(indices[chosen], self.conf["reverb_gain"], seed, epoch, "gain") / 20)
+                found = add_reverb(waves[rows], self.rir_bank, indices[chosen], seed, epoch)
+                waves[rows] = found * to_device(gains.astype(np.float32), waves.device)[:, None]
             else:
                 waves[rows] = add_kind(waves[rows], self.noise_bank, name, indices[chosen], self.spans[name],
                                        self.conf["babble_speakers"], seed, epoch)

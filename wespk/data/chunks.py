@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from wespk.augment.spec_mask import SpecMask
-from wespk.data.labels import label_for_training
+from wespk.data.labels import label_for_training, unlabelled
 from wespk.data.speakers import without_speed_copies
 from wespk.data.stored import check_stamp
 from wespk.features.front_end import FrontEnd
@@ -39,9 +39,11 @@ class FeatureChunks:
 
     Raises ``InputError`` for missing files, utterances without a speaker, and features that are not what the
     configuration describes.
+
+    labelled: without, nothing is read of who speaks; ``speakers`` is empty and all ``labels`` are 0.
     """
 
-    def __init__(self, data_dir, conf):
+    def __init__(self, data_dir, conf, labelled=True):
         data_dir = Path(data_dir)
         scp = data_dir / "feats.scp"
         if not scp.is_file():
@@ -58,7 +60,8 @@ class FeatureChunks:
         self.too_short = len(keys) - len(kept)
         del frames  # some gigabytes at VoxCeleb's size
         names = [keys[i] for i in kept]
-        self.speakers, self.labels, self.relabelled = label_for_training(conf, data_dir, names)
+        self.speakers, self.labels, self.relabelled = (label_for_training(conf, data_dir, names) if labelled
+                                                       else unlabelled(names))
         self.keys = PackedStrings(names)
         self.reader = FrameReader((table[k] for k in names), names, lengths[kept])
         self.vad = self._vad_specs(data_dir, names) if conf["features"]["vad"] else None
@@ -93,17 +96,21 @@ class FeatureChunks:
         """Chunks of the utterances ``items`` (B,): (dict of tensors for ``finish``, labels (B,))."""
         return self._chunks(items, uniform(items, self.seed, epoch, "crop")), self.labels[items]
 
-    def _chunks(self, rows, draws):
-        """Chunks of the utterances in ``rows`` (N,) from places by ``draws`` (N,) in [0, 1), as ``finish`` takes them."""
+    def _chunks(self, rows, draws, frames=None):
+        """Chunks of the utterances in ``rows`` (N,) from places by ``draws`` (N,) in [0, 1), as ``finish`` takes them.
+
+        frames: their length; None: ``data.chunk_frames``.
+        """
+        frames = frames or self.frames
         if self.vad is not None:
-            chunks = np.stack([self._speech_chunk(i, u) for i, u in zip(rows, draws)])
+            chunks = np.stack([self._speech_chunk(i, u, frames) for i, u in zip(rows, draws)])
             raw = RawChunks(torch.from_numpy(chunks), torch.zeros(len(rows), 2), torch.zeros(0, dtype=torch.int16))
         else:
-            spare = np.maximum(self.reader.num_frames[rows] - self.frames, 0)
-            raw = self.reader.read_raw(rows, (draws * (spare + 1)).astype(np.int64), self.frames)
+            spare = np.maximum(self.reader.num_frames[rows] - frames, 0)
+            raw = self.reader.read_raw(rows, (draws * (spare + 1)).astype(np.int64), frames)
         return raw._asdict()
 
-    def _speech_chunk(self, item, draw):
+    def _speech_chunk(self, item, draw, frames):
         feats, speech = self.reader.read(item), read_array(self.vad[item])
         if len(speech) != len(feats):
             raise InputError(f"{self.keys[int(item)]}: {len(feats)} frames, but {len(speech)} VAD decisions; "
@@ -111,8 +118,8 @@ class FeatureChunks:
         feats = feats[speech > 0.5]
         if not len(feats):
             raise InputError(f"{self.keys[int(item)]}: the VAD found no speech in it; leave it out of the data folder")
-        start = int(draw * (max(len(feats) - self.frames, 0) + 1))
-        return feats[np.arange(start, start + self.frames) % len(feats)]
+        start = int(draw * (max(len(feats) - frames, 0) + 1))
+        return feats[np.arange(start, start + frames) % len(feats)]
 
     def finish(self, batch, device):
         """Features (B, T, F) float32 on ``device``, normalised and masked, of a ``Batch`` that ``fetch`` began."""

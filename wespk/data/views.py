@@ -95,13 +95,17 @@ class FeatureViews(FeatureChunks):
     The utterances counted and visited are those that are no such copies; speed copies are utterances like others.
     """
 
-    def __init__(self, data_dir, conf):
-        super().__init__(data_dir, conf)
+    def __init__(self, data_dir, conf, labelled=True):
+        super().__init__(data_dir, conf, labelled)
         kinds = conf["copies"]["kinds"]
-        self.views = Views(conf, other_means=bool(kinds))
+        self.views = self._plan(conf)
         self._rows = _copies_by_utterance(list(self.keys), kinds, data_dir)
         self._all_labels, self.labels = self.labels, self.labels[self._rows[:, 0]]
         self._names = PackedStrings(self.keys[int(row)] for row in self._rows[:, 0])
+
+    def _plan(self, conf):
+        """What of the configuration says which views there are."""
+        return Views(conf, other_means=bool(conf["copies"]["kinds"]))
 
     def identity(self):
         """One line an utterance or copy: what a resumed run must find unchanged."""

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from wespk.augment.bank import TensorBank
-from wespk.augment.chain import WaveAugment
+from wespk.augment.chain import WaveAugment, needs
 from wespk.augment.spec_mask import SpecMask
 from wespk.augment.speed import speed_classes
 from wespk.data.chunks import keep_long
-from wespk.data.labels import label_for_training
+from wespk.data.labels import label_for_training, unlabelled
 from wespk.features.front_end import FrontEnd
 from wespk.io.audio import read_audio
 from wespk.io.tables import read_table
@@ -70,9 +70,10 @@ class WaveChunks:
     after the one whose label the utterance bears.
     musan_dir, rirs_dir: folders written by stage 1, needed as far as the section ``augment`` asks for them.
     one_speed: all utterances of a speaker have the same speed in an epoch, for batches of speakers x utterances.
+    labelled: without, nothing is read of who speaks; ``speakers`` is empty and all ``labels`` are 0.
     """
 
-    def __init__(self, data_dir, conf, musan_dir, rirs_dir, device="cpu", one_speed=False):
+    def __init__(self, data_dir, conf, musan_dir, rirs_dir, device="cpu", one_speed=False, labelled=True):
         data_dir = Path(data_dir)
         self.front_end, self.mask = FrontEnd(conf["features"]), SpecMask(conf["augment"])
         rate = self.front_end.sample_rate
@@ -90,7 +91,7 @@ class WaveChunks:
         self.too_short = len(keys) - len(kept)
         keys, self.samples = [keys[i] for i in kept], samples[kept]
         self.keys, self.specs = PackedStrings(keys), PackedStrings(table[k] for k in keys)
-        names, self.labels, self.relabelled = label_for_training(conf, data_dir, keys)
+        names, self.labels, self.relabelled = label_for_training(conf, data_dir, keys) if labelled else unlabelled(keys)
         self.speakers = speed_classes(names, conf["augment"]["speeds"])
         self.num_names, self.rate, self.one_speed = len(names), rate, one_speed
         self.chunk, self.seed = self.front_end.num_samples(conf["data"]["chunk_frames"]), conf["seed"]
@@ -99,10 +100,11 @@ class WaveChunks:
     def _augment(self, conf, musan_dir, rirs_dir, device):
         section, noises, rirs, held = conf["augment"], None, None, {}
         minutes, seed = section["bank_minutes"], conf["seed"]
-        if section["prob"] and section["reverb_share"] < 1 and musan_dir:
+        use_noises, use_rirs = needs(section)
+        if use_noises and musan_dir:
             files = {kind: Path(musan_dir) / f"{'speech' if kind == 'babble' else kind}.scp" for kind in section["kinds"]}
             noises, held = read_bank(files, self.rate, minutes, seed, device)
-        if section["prob"] and section["reverb_share"] > 0 and rirs_dir:
+        if use_rirs and rirs_dir:
             rirs, found = read_bank({"rir": Path(rirs_dir) / "rirs.scp"}, self.rate, minutes, seed, device)
             held |= found
         return WaveAugment(section, noises, rirs), held
@@ -128,14 +130,24 @@ class WaveChunks:
         """``fetch`` with the places drawn by other numbers, ``crops`` (B,), than the utterances' own."""
         numbers = self._speed_numbers(items)
         wanted = self.augment.source_lengths(numbers, self.chunk, self.seed, epoch)
-        waves = np.zeros((len(items), self.augment.longest_source(self.chunk)), np.float32)
-        spare = np.maximum(self.samples[items] - wanted, 0)
-        starts = (uniform(crops, self.seed, epoch, "crop") * (spare + 1)).astype(np.int64)
-        for row, item, start, num in zip(waves, items, starts, wanted):
-            found = _read(self.keys[item], self.specs[item], self.rate, int(start), int(min(num, self.samples[item])))
-            row[:num] = found if len(found) == num else np.resize(found, num)
+        waves = self._read_crops(epoch, items, crops, wanted, self.augment.longest_source(self.chunk))
         speed = self.augment.speeds_of(numbers, self.seed, epoch)
         return {"waves": torch.from_numpy(waves)}, self.labels[items] + speed * self.num_names
+
+    def _read_crops(self, epoch, items, crops, wanted, num, wrap=True):
+        """Samples (N, num) float32 of the utterances ``items`` (N,), ``wanted`` (N,) of each, from places by ``crops`` (N,).
+
+        A shorter utterance is repeated, or without ``wrap`` followed by zeros.
+        """
+        waves = np.zeros((len(items), num), np.float32)
+        spare = np.maximum(self.samples[items] - wanted, 0)
+        starts = (uniform(crops, self.seed, epoch, "crop") * (spare + 1)).astype(np.int64)
+        for row, item, start, size in zip(waves, items, starts, wanted):
+            found = _read(self.keys[item], self.specs[item], self.rate, int(start), int(min(size, self.samples[item])))
+            if wrap and len(found) != size:
+                found = np.resize(found, size)
+            row[: len(found)] = found
+        return waves
 
     def _speed_numbers(self, items):
         """The numbers (B,) by which the speeds of utterances are drawn."""
