@@ -57,9 +57,42 @@ class MemoryViews(MemorySource):
         return torch.stack([feats, feats + torch.from_numpy(np.stack(noise)).float()], 1)
 
 
+class MemoryCrops(MemorySource):
+    """A long crop for a teacher, and three short ones with noise; nobody's labels. All functions of (epoch, item)."""
+
+    dtype = torch.float32
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.speakers, self.labels = [], np.zeros_like(self.labels)
+
+    def finish(self, batch, device):
+        feats, short = super().finish(batch, device), []
+        for crop in range(3):
+            noise = [np.random.default_rng([batch.epoch, int(i), crop]).normal(size=(20, feats.shape[2])) for i in batch.items]
+            short.append(feats[:, 5 * crop : 5 * crop + 20] + 0.3 * torch.from_numpy(np.stack(noise)).float())
+        return {"teacher": feats[:, None].to(self.dtype), "student": torch.stack(short, 1).to(self.dtype)}
+
+
+def make_exact(objective, source):
+    """Neither batch norm nor rounding to speak of: then the result must not depend on how a batch is cut."""
+    drop_norms(objective.double())
+    source.dtype = torch.float64
+
+
+def drop_norms(module):
+    """Take out all batch norms."""
+    for name, child in module.named_children():
+        if isinstance(child, torch.nn.BatchNorm1d):
+            setattr(module, name, torch.nn.Identity())
+        else:
+            drop_norms(child)
+
+
 def make_source(conf, **options):
-    """The set in memory, with views if the objective takes them."""
-    return (MemoryViews if find_objective(conf).views else MemorySource)(**options)
+    """The set in memory, with views or crops if the objective takes them."""
+    sections = find_objective(conf).sections
+    return (MemoryCrops if "crops" in sections else MemoryViews if "views" in sections else MemorySource)(**options)
 
 
 @pytest.fixture

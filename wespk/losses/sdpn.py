@@ -49,7 +49,7 @@ class SDPNLoss(nn.Module):
     distribution as it is; sinkhorn_iters: 0 leaves it unbalanced.
 
     ``prototypes`` (K, dim) start uniform in +-1/sqrt(dim), count by their direction only, serve student and teacher, and
-    learn from the student alone. They are never decayed; the released code does not clip their gradient either.
+    learn from the student alone. They are never decayed, nor is their gradient clipped.
 
     forward(student, teacher, reduce) -> (cross-entropy, me-max), 0-dim, float32 or wider:
         student (V, B, dim): head outputs of V views of B utterances, of any length;
@@ -67,6 +67,7 @@ class SDPNLoss(nn.Module):
     """
 
     undecayed = ("prototypes",)
+    unclipped = ("prototypes",)
 
     def __init__(self, dim, num_prototypes, temperature=0.1, sharpen=0.25, sinkhorn_iters=3):
         super().__init__()

@@ -16,7 +16,7 @@ from wespk.losses import build_loss, load_all
 from wespk.models import build_model
 from wespk.training.balance import build_balance
 from wespk.training.gather import gather, gather_with_gradient
-from wespk.training.objectives import OBJECTIVES
+from wespk.training.objectives import OBJECTIVES, Objective
 from wespk.training.supervised import build_head
 from wespk.utils import dist
 from wespk.utils.errors import InputError
@@ -95,7 +95,7 @@ class ViewLosses(nn.Module):
 
 
 @OBJECTIVES.register("contrastive")
-class Contrastive(nn.Module):
+class Contrastive(Objective):
     """Network and ``ViewLosses`` in one module, so that DDP's forward covers both.
 
     forward(feats (B, V, T, F) float32, labels (B,) int64) -> {"loss": scalar, and the losses' and the balance's figures}.
@@ -107,7 +107,7 @@ class Contrastive(nn.Module):
     classify: the views that the classification loss sees: ``all``, or those that are ``clean`` (``views.clean``).
     """
 
-    views = True
+    sections = ("loss", "views", "contrast")
 
     def __init__(self, conf, num_classes, utterances=1, classify="all"):
         super().__init__()

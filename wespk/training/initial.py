@@ -66,6 +66,7 @@ class InitialWeights:
         if self.state is None:
             return []
         lines = self._load_network(objective.model)
+        objective.after_load()
         if self.conf["train"]["init_head"] == "by_name":
             lines += self._load_head(objective)
         return [f"init_from {self.path}: {line}" for line in lines]

@@ -8,6 +8,8 @@ from tqdm import tqdm
 
 from wespk.utils.dist import sum_over_ranks
 
+SHOWN = ("prototypes_used", "outputs_used", "embedding_spread", "effective_rank")  # also in the log, where there are any
+
 
 class Meter:
     """Sums named scalars on the device, weighted by utterances, and the time spent working and waiting."""
@@ -75,6 +77,9 @@ class Monitor:
                 "chunks/s": f"{record['chunks_per_second']:.0f}", "waiting": f"{100 * record['waiting']:.1f}%"}
         if "accuracy" in record:
             text["accuracy"] = f"{100 * record['accuracy']:.2f}%"
+        for name in SHOWN:
+            if name in record:
+                text[name] = f"{record[name]:.3g}"
         if record.get("margin"):
             text["margin"] = f"{record['margin']:.3f}"
         self.bar.set_postfix(text)

@@ -2,13 +2,14 @@
 
 import torch
 
+from wespk.training.objectives import METHOD_SECTIONS
 from wespk.utils import dist
 
 
 def _groups(module, weight_decay, decay_all):
-    """Parameter groups; a module names in ``undecayed`` those of its own that are never decayed."""
+    """Parameter groups of what learns; a module names in ``undecayed`` those of its own that are never decayed."""
     never = [p for m in module.modules() for name in getattr(m, "undecayed", ()) if (p := getattr(m, name)) is not None]
-    rest = [p for p in module.parameters() if all(p is not other for other in never)]
+    rest = [p for p in module.parameters() if p.requires_grad and all(p is not other for other in never)]
     apart = [{"params": never, "weight_decay": 0.0}] if never else []
     if decay_all:
         return [{"params": rest, "weight_decay": weight_decay}, *apart]
@@ -49,10 +50,11 @@ def unused_options(conf, objective):
         unused += ["features.num_ceps"]
     if not objective.has_margin:
         unused += [f"margin.* (loss.name={conf['loss']['name']} has none)"]
-    if not objective.views:
-        unused += ["views.*"]
-    if conf["objective"]["name"] != "contrastive":
-        unused += ["contrast.*"]
+    unused += [f"{section}.*" for section in METHOD_SECTIONS if section not in objective.sections]
+    if "crops" in objective.sections:
+        unused += ["data.chunk_frames"]
+        if not conf["crops"]["teacher_number"]:
+            unused += ["crops.teacher_frames", "crops.teacher_clean"]
     if not conf["train"]["init_from"]:
         unused += ["train.init_head", "train.extra_classes"]
     if not conf["data"]["speed_copies"] and not conf["copies"]["speeds"]:
@@ -63,9 +65,12 @@ def unused_options(conf, objective):
     if conf["data"]["input"] == "feats":
         unused += ["augment.* but for the masks"]
     elif section["prob"] == 0:
-        unused += ["augment.kinds", "augment.reverb_share", "augment.*_snr", "augment.babble_speakers", "augment.bank_minutes"]
+        unused += ["augment.kinds", "augment.reverb_share", "augment.both_share", "augment.reverb_gain", "augment.*_snr",
+                   "augment.babble_speakers", "augment.bank_minutes"]
     if section["mask_prob"] == 0:
         unused += ["augment.time_*", "augment.freq_*"]
+    if conf["train"]["grad_clip"] == 0:
+        unused += ["train.clip_each"]
     if conf["runtime"]["shard_head"] and dist.world_size() == 1:
         unused += ["runtime.shard_head (one process)"]
     if not conf["optimizer"]["decay_all"] and conf["optimizer"]["weight_decay"] == 0:

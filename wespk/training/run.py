@@ -85,7 +85,8 @@ def train(conf, exp, train_data, dev_data, device="auto", musan=None, rirs=None)
 def _train(conf, exp, train_data, dev_data, device, musan, rirs, world):
     planned = check_model(conf)
     experiment = Experiment(exp)
-    source = build_source(conf, train_data, musan, rirs, device, planned.views, bool(planned.utterances))
+    source = build_source(conf, train_data, musan, rirs, device, "views" in planned.sections,
+                          bool(planned.utterances), "crops" in planned.sections)
     num_speakers, resumed = len(source.speakers), dist.from_main(checkpoint.newest(experiment.checkpoints))
     initial = InitialWeights(conf, experiment.folder, source.speakers, resumed)
     source.speakers = initial.classes  # labels are positions in it; it may have classes behind that no utterance has
@@ -122,7 +123,8 @@ def _begin(experiment, conf, derived, fingerprint):
 
 
 def _announce(logger, conf, source, trainer, derived):
-    logger.info("%d utterances of %d speakers (%s); %s", len(source.labels), derived["num_speakers"], source.summary(),
+    whose = f"of {derived['num_speakers']} speakers" if source.speakers else "without labels"
+    logger.info("%d utterances %s (%s); %s", len(source.labels), whose, source.summary(),
                 f"{trainer.steps_per_epoch} steps an epoch, {trainer.total_steps} in all")
     if source.relabelled:
         logger.info("labels %s: %d of these utterances bear another speaker's label, on purpose", noise_name(conf["labels"]),

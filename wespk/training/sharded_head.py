@@ -130,18 +130,21 @@ class Shards:
             moments[index] = {n: v[self.head.rows].clone() if _has_rows(v) else v for n, v in moments[index].items()}
         optimizer.load_state_dict({**saved, "state": moments})
 
-    def clip_gradients(self, largest):
-        """Scale all gradients so that their norm, in which every class counts once, is at most ``largest``."""
-        parameters = [p for p in self.objective.parameters() if p.grad is not None]
-        if not self.head:
-            torch.nn.utils.clip_grad_norm_(parameters, largest)
-            return
-        split = self.head.head.weight
-        rest = torch.stack([torch.linalg.vector_norm(p.grad) for p in parameters if p is not split])
-        norm = (rest.square().sum() + dist.sum_over_ranks(torch.linalg.vector_norm(split.grad).square())).sqrt()
-        factor = (largest / (norm + 1e-6)).clamp(max=1)
-        for parameter in parameters:
-            parameter.grad.mul_(factor)
+    def clip_gradients(self, largest, each=False):
+        """Scale all gradients so that their norm, in which every class counts once, is at most ``largest``.
+
+        each: of every parameter by itself. What a module names in ``unclipped`` is neither scaled nor counted.
+        """
+        spared = {id(getattr(m, name)) for m in self.objective.modules() for name in getattr(m, "unclipped", ())}
+        parameters = [p for p in self.objective.parameters() if p.grad is not None and id(p) not in spared]
+        split = self.head.head.weight if self.head else None
+        gradients = [p.grad for p in parameters]
+        squares = torch.stack(torch._foreach_norm(gradients)).square()
+        for i, parameter in enumerate(parameters):
+            if parameter is split:
+                dist.sum_over_ranks(squares[i])
+        norms = (squares if each else squares.sum()).sqrt().expand(len(parameters))
+        torch._foreach_mul_(gradients, list((largest / (norms + 1e-6)).clamp(max=1).unbind()))
 
 
 def _has_rows(value):

@@ -1,11 +1,10 @@
 """Supervised training: one network, one classification loss."""
 
 import torch
-from torch import nn
 
 from wespk.losses import build_loss, load_all
 from wespk.models import build_model
-from wespk.training.objectives import OBJECTIVES
+from wespk.training.objectives import OBJECTIVES, Objective
 from wespk.utils.errors import InputError
 
 
@@ -35,14 +34,14 @@ def build_head(conf, embed_dim, num_classes):
 
 
 @OBJECTIVES.register("supervised")
-class Supervised(nn.Module):
+class Supervised(Objective):
     """Network and loss head in one module, so that DDP's forward covers both.
 
     forward(feats (B, T, F) float32, labels (B,) int64) -> {"loss": scalar, "accuracy": scalar}. With ``bf16`` the
     network runs under bfloat16 autocast; embeddings and loss are float32 always.
     """
 
-    views = False
+    sections = ("loss",)
 
     def __init__(self, conf, num_classes):
         super().__init__()

@@ -34,17 +34,23 @@ class Teacher(nn.Module):
         momentum in [0, 1]: 1 leaves the teacher as it is, 0 makes it equal to the student. Raises ``InputError`` if it is
         outside, or ``student`` has other parameters than the teacher.
         """
-        if not 0 <= momentum <= 1:
-            raise InputError(f"the teacher's momentum lies in [0, 1], not {momentum!r}")
-        mine, its = _tensors(self.network, self.average_buffers), _tensors(student, self.average_buffers)
-        if [(n, t.shape) for n, t in mine] != [(n, t.shape) for n, t in its]:
-            raise InputError("the teacher follows a student of its own kind; this one has other weights")
-        pairs = [(a, b.detach()) for (_, a), (_, b) in zip(mine, its)]
-        floats = [pair for pair in pairs if pair[0].is_floating_point()]
-        torch._foreach_lerp_(*map(list, zip(*floats)), 1 - momentum)
-        for a, b in pairs:
-            if not a.is_floating_point():
-                a.copy_(b)
+        follow(self.network, student, momentum, self.average_buffers)
+
+
+@torch.no_grad()
+def follow(teacher, student, momentum, average_buffers=False):
+    """``Teacher.update`` for two plain modules."""
+    if not 0 <= momentum <= 1:
+        raise InputError(f"the teacher's momentum lies in [0, 1], not {momentum!r}")
+    mine, its = _tensors(teacher, average_buffers), _tensors(student, average_buffers)
+    if [(n, t.shape) for n, t in mine] != [(n, t.shape) for n, t in its]:
+        raise InputError("the teacher follows a student of its own kind; this one has other weights")
+    pairs = [(a, b.detach()) for (_, a), (_, b) in zip(mine, its)]
+    floats = [pair for pair in pairs if pair[0].is_floating_point()]
+    torch._foreach_lerp_(*map(list, zip(*floats)), 1 - momentum)
+    for a, b in pairs:
+        if not a.is_floating_point():
+            a.copy_(b)
 
 
 def _tensors(network, buffers):

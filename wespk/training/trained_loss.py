@@ -19,12 +19,12 @@ def load_loss(exp_dir_or_checkpoint):
         if key not in state:
             raise InputError(f"{path} lacks '{key}': it holds a network alone; name a checkpoint of the training itself")
     conf = state["config"]
+    if conf["loss"]["name"] == "none":
+        raise InputError(f"{path} was trained with loss.name=none, without a classification loss")
     with torch.device("meta"):
         embed_dim = build_model(conf["model"]).embed_dim
     loss = find_objective(conf).build_loss(conf, embed_dim, len(state["speakers"]))
     if loss.has_margin:
         loss.set_margin(conf["margin"]["final"])
     put_weights(loss, state["loss"], path, "its loss's weights do not fit its own config's loss")
-    if conf["loss"]["name"] == "none":
-        raise InputError(f"{path} was trained with loss.name=none, without a classification loss")
     return getattr(loss, "classification", loss), path, conf

@@ -6,6 +6,7 @@ from wespk.data.group_sampler import plan_batches
 from wespk.data.loader import stream
 from wespk.training import checkpoint
 from wespk.training.guards import FiniteGuard, StopSignal
+from wespk.training.micro_batches import two_pass
 from wespk.training.monitor import Meter, Monitor
 from wespk.training.optimizers import build_optimizer, set_learning_rate
 from wespk.training.schedules import learning_rate, margin
@@ -19,7 +20,7 @@ class Trainer:
     """One training run: ``Trainer(...).run()`` goes from the newest checkpoint, or the start, to the last epoch.
 
     conf: resolved configuration; experiment: ``Experiment``; source: where chunks come from (``fetch``, ``finish``,
-    ``describe``, ``speakers``, ``labels``); objective: module (feats, labels) -> {"loss": scalar, ...}; device;
+    ``describe``, ``speakers``, ``labels``); objective: an ``Objective``; device;
     validate: callable(module) -> {"dev_eer": float, ...} or None; logger.
     """
 
@@ -84,6 +85,7 @@ class Trainer:
                                 m["end_epoch"] * per_epoch, m["shape"])}
         set_learning_rate(self.optimizer, now["lr"])
         self.objective.set_margin(now["margin"])
+        self.objective.before_step(self.step, self.total_steps)
         for module in self.objective.modules():
             if hasattr(module, "set_step"):
                 module.set_step(self.step)
@@ -92,23 +94,54 @@ class Trainer:
     def _step(self, module, batches, meter):
         """One optimiser step over ``accumulate`` micro-batches; every utterance of the whole batch weighs the same."""
         accumulate = self.conf["train"]["accumulate"]
+        if accumulate > 1 and self.objective.joint:
+            self._gradients_of_whole(module, batches, meter)
+        else:
+            self._gradients(module, batches, meter)
+        if self.conf["train"]["grad_clip"] > 0:
+            self.shards.clip_gradients(self.conf["train"]["grad_clip"], self.conf["train"]["clip_each"])
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.objective.after_step(self.step, self.total_steps)
+        self.step += 1
+
+    def _next(self, batches, meter):
+        """The next micro-batch: (``Batch``, inputs and labels on the device)."""
+        with meter.waiting():
+            batch = next(batches)
+        return batch, self.source.finish(batch, self.device), batch.labels.to(self.device, non_blocking=True)
+
+    def _watch(self, loss, *batches):
+        self.guard.watch(self.step + 1, loss, lambda: " ".join(self.source.describe(b.items) for b in batches))
+
+    def _gradients(self, module, batches, meter):
+        """Of a loss that is a mean over micro-batches, or of one micro-batch."""
+        accumulate = self.conf["train"]["accumulate"]
         for i in range(accumulate):
-            with meter.waiting():
-                batch = next(batches)
-            feats = self.source.finish(batch, self.device)
-            labels = batch.labels.to(self.device, non_blocking=True)
+            batch, inputs, labels = self._next(batches, meter)
             together = i + 1 == accumulate or dist.world_size() == 1
             with contextlib.nullcontext() if together else module.no_sync():
-                scalars = module(feats, labels)
+                scalars = module(inputs, labels)
                 share = len(labels) * dist.world_size() / batch.whole
                 (scalars["loss"] * share).backward()
             meter.add(scalars, len(labels))
-            self.guard.watch(self.step + 1, scalars["loss"], lambda b=batch: self.source.describe(b.items))
-        if self.conf["train"]["grad_clip"] > 0:
-            self.shards.clip_gradients(self.conf["train"]["grad_clip"])
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.step += 1
+            self._watch(scalars["loss"], batch)
+
+    def _gradients_of_whole(self, module, batches, meter):
+        """Of a loss on the whole batch, in the memory of one micro-batch: see ``micro_batches.two_pass``."""
+        pieces = [self._next(batches, meter) for _ in range(self.conf["train"]["accumulate"])]
+        mine = sum(len(labels) for _, _, labels in pieces)
+        share = mine * dist.world_size() / pieces[0][0].whole
+
+        def loss(*outputs):
+            scalars = self.objective.losses(*outputs)
+            return {**scalars, "unscaled": scalars["loss"].detach(), "loss": scalars["loss"] * share}
+
+        waiting = module.no_sync if dist.world_size() > 1 else contextlib.nullcontext
+        scalars = two_pass(lambda piece: module(*piece[1:], outputs=True), pieces, loss, self.objective, waiting)
+        scalars["loss"] = scalars.pop("unscaled")
+        meter.add(scalars, mine)
+        self._watch(scalars["loss"], *(batch for batch, _, _ in pieces))
 
     # -- the loop ---------------------------------------------------------------------------------------------------
     def run(self):
@@ -133,7 +166,7 @@ class Trainer:
                 monitor.advance()
                 at_end = self.step % self.steps_per_epoch == 0
                 if self.step % runtime["log_every"] == 0 or at_end:
-                    monitor.steps(self.step, meter.read() | now)
+                    monitor.steps(self.step, meter.read() | self.objective.figures(self.step / self.steps_per_epoch) | now)
                     meter.reset()
                 stopping = dist.any_rank(stop.received)
                 if at_end or stopping or self.step % runtime["save_every"] == 0:

@@ -149,12 +149,12 @@ def _check(conf, rules, source):
 def merge(base, over):
     """``base`` with ``over`` laid on it, section by section; neither is changed.
 
-    A section that names another model or loss than ``base`` starts afresh: the old one's options would not fit.
+    A section that names another model, loss or objective than ``base`` starts afresh: the old one's options would not fit.
     """
     merged = copy.deepcopy(base)
     for key, value in over.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
-            renamed = "name" in value and key in ("model", "loss") and value["name"] != merged[key].get("name")
+            renamed = "name" in value and key in ("model", "loss", "objective") and value["name"] != merged[key].get("name")
             merged[key] = copy.deepcopy(value) if renamed else {**merged[key], **copy.deepcopy(value)}
         else:
             merged[key] = copy.deepcopy(value)
