@@ -41,6 +41,8 @@ rirs=
 lists=
 train_sets=
 dev_speakers=40
+min_seconds=
+default_min_seconds=
 check_audio=true
 trials=
 score_norm=asnorm
@@ -89,6 +91,8 @@ corpora (stage 1)
   --lists DIR          trial lists; empty: they lie in the corpus folders
   --train-sets LIST    of vox1_dev,vox2_dev; empty: one for each corpus given
   --dev-speakers N     training speakers held out to watch the training
+  --min-seconds N      join training utterances shorter than N seconds with others of their speaker and genre until they
+                       last so long; no audio is written, data/train/utt2utts says which; 0: as they are
   --check-audio BOOL   decode every recording to look for damage
   --trials LIST        trial lists to score, comma-separated; empty: all
 scoring (stages 5 to 7)
@@ -100,6 +104,7 @@ what a recipe says of itself
   --recipe DIR         folder of the recipe: its data, exp and conf
   --corpus NAME        see wespk/corpora
   --default-config FILE  configuration without --config
+  --default-min-seconds N  --min-seconds if that is not given
   --corpus-script FILE   bash script to run before stage 1, to make the corpus"
 printf -v command_words '%q ' "$@"
 given=" " # the names of the options on the command line
@@ -110,6 +115,7 @@ for word in "$@"; do
   fi
 done
 . "$stages_root/tools/parse_options.sh"
+min_seconds=${min_seconds:-$default_min_seconds}
 . "$stages_root/tools/run_stage.sh"
 for file in "$stages_root"/tools/stages/*.sh; do
   . "$file"

@@ -238,6 +238,17 @@ def test_options_of_stage_one_that_were_given_to_it_need_not_be_given_again(stag
     stages.only(2, "--dev-speakers", 7)
 
 
+def test_a_recipes_own_minimum_length_holds_unless_another_is_given_and_is_not_asked_for_again(stages):
+    own = ("--default-min-seconds", 5)
+    stages.only(1, *own)
+    assert "--min-seconds 5" in stages.calls()
+    stages.only(1, *own, "--min-seconds", 0)
+    assert "--min-seconds 0" in stages.calls()
+    stages.only(2, *own)
+    _, _, errors = stages.only(2, *own, "--min-seconds", 5, check=False)
+    assert "stage 2 builds on stage 1, which is out of date (option min_seconds was '0'" in errors
+
+
 def test_later_stages_compare_training_options_with_the_default_configuration(stages):
     words = ("--seed", 7, "--set", "model.embed_dim=64")
     stages.run("--stop-stage", 4, *words)

@@ -16,6 +16,7 @@ def prepare_corpus(
     musan: str = "",
     rirs: str = "",
     dev_speakers: int = 40,
+    min_seconds: float = 0.0,
     seed: int = 42,
     jobs: int = 8,
     check: bool = False,
@@ -36,6 +37,8 @@ def prepare_corpus(
         musan: MUSAN's top folder (noise, music, speech); empty: none
         rirs: top folder of the room impulse responses; empty: none
         dev_speakers: training speakers held out for OUT/dev and its trial list; 0: none
+        min_seconds: join training utterances shorter than this with others of their speaker and genre until they last
+            so long; OUT/train/utt2utts says which, and no audio is written; 0: as they are
         seed: seed of the held-out speakers and their trials
         jobs: threads that read file headers
         check: only look whether the options and the folders are in order, and write nothing
@@ -44,7 +47,10 @@ def prepare_corpus(
     from wespk.corpora.prepare import prepare
     from wespk.corpora.registry import find_corpus
     from wespk.corpora.rirs import find_rirs, write_rirs
+    from wespk.utils.errors import InputError
 
+    if not 0 <= min_seconds < float("inf"):
+        raise InputError(f"--min-seconds {min_seconds}: give the seconds that an utterance shall last, or 0")
     given = {"voxceleb1": voxceleb1, "voxceleb2": voxceleb2, "cnceleb1": cnceleb1, "cnceleb2": cnceleb2,
              "train_sets": train_sets, "lists": lists, "trials": trials}  # fmt: skip
     noises = find_musan(musan) if musan else None
@@ -54,7 +60,7 @@ def prepare_corpus(
         return
     for line in found.notes:
         print(line)
-    report = prepare(found, out, dev_speakers, seed, jobs)
+    report = prepare(found, out, dev_speakers, seed, jobs, min_seconds)
     report += write_musan(noises, f"{out}/musan", jobs) if noises else []
     report += write_rirs(responses, f"{out}/rirs", jobs) if responses else []
     print("\n".join(report))

@@ -6,6 +6,7 @@ import shlex
 from concurrent.futures import ThreadPoolExecutor
 
 from wespk.io.audio import audio_info
+from wespk.io.joined import joined_paths
 from wespk.io.m4a import m4a_info
 from wespk.utils.errors import InputError
 from wespk.utils.log import get_logger
@@ -59,8 +60,11 @@ def wav_scp_value(path):
 
     The command fails on a damaged file (``-xerror``) instead of leaving the damaged part out.
     FLAC stays a path: reading it needs no program here, and a command for each utterance would cost more than the
-    decoding. (Kaldi's own programs want ``flac -c -d -s PATH |`` in its place.)
+    decoding. (Kaldi's own programs want ``flac -c -d -s PATH |`` in its place.) What joins several files is a command
+    already.
     """
+    if joined_paths(path):
+        return path
     if "\n" in path or "\r" in path or path != path.strip() or path.endswith("|"):
         raise InputError(f"{path!r}: wav.scp cannot hold this path (line break, space at an end, or '|'); rename it")
     if path.lower().endswith(".m4a"):

@@ -7,10 +7,11 @@ import numpy as np
 
 from wespk.corpora import dev_split
 from wespk.corpora.audio_files import durations, wav_scp_value
+from wespk.corpora.joining import join_short, summary
 from wespk.io.tables import Trials, spk2utt_of, write_table, write_trials
 
 MODELS = "enroll_maps"  # folder of tables: what the enrolments of the list of that name are averages over
-_TABLES = ("wav.scp", "utt2spk", "spk2utt", "utt2dur", "utt2sess", "utt2genre")
+_TABLES = ("wav.scp", "utt2spk", "spk2utt", "utt2dur", "utt2sess", "utt2genre", "utt2utts")
 
 
 class Size(NamedTuple):
@@ -24,8 +25,10 @@ class Size(NamedTuple):
         return f"{self.speakers} speakers, {self.utterances} utterances, {self.hours:.2f} hours"
 
 
-def prepare(corpus, out, dev_speakers, seed, jobs=8):
+def prepare(corpus, out, dev_speakers, seed, jobs=8, min_seconds=0.0):
     """Write ``corpus`` (a ``Corpus``) under ``out``: train, dev (held-out training speakers) and eval.
+
+    min_seconds: training utterances shorter than this are joined with others of their speaker and genre; 0: none is.
 
     Trial lists and tables of sets left by an earlier run and not written by this one are removed, so that no later
     stage takes them for current. The same input gives the same bytes. Returns report lines, one an item written. Raises
@@ -34,21 +37,29 @@ def prepare(corpus, out, dev_speakers, seed, jobs=8):
     train, dev = dev_split.split(corpus.train, dev_speakers, seed)
     dev_lists = {"dev": dev_split.make_trials(dev, seed)} if dev else {}
     eval_lists = {item.name: (item.enroll, item.test, item.labels) for item in corpus.trials}
-    sets = {"train": (train, {}), "dev": (dev, dev_lists), "eval": (corpus.eval, eval_lists)}
-    seconds = durations({i: u.path for utterances, _ in sets.values() for i, u in utterances.items()}, jobs)
+    seconds = durations({i: u.path for part in (train, dev, corpus.eval) for i, u in part.items()}, jobs)
     models = {item.name: item.models for item in corpus.trials if item.models}
-    return [line for name, (utterances, lists) in sets.items()
-            for line in _write_set(os.path.join(out, name), utterances, lists, seconds, models if name == "eval" else {})]
+    return [*_write_train(os.path.join(out, "train"), train, seconds, min_seconds),
+            *_write_set(os.path.join(out, "dev"), dev, dev_lists, seconds),
+            *_write_set(os.path.join(out, "eval"), corpus.eval, eval_lists, seconds, models)]
 
 
-def _write_set(folder, utterances, lists, seconds, models):
+def _write_train(folder, utterances, seconds, min_seconds):
+    if not min_seconds:
+        return _write_set(folder, utterances, {}, seconds)
+    joined, joined_seconds, made_of = join_short(utterances, seconds, min_seconds)
+    said = summary(utterances, seconds, min_seconds, made_of, joined_seconds)
+    return [f"{folder}: {said}", *_write_set(folder, joined, {}, joined_seconds, made_of=made_of)]
+
+
+def _write_set(folder, utterances, lists, seconds, models=(), made_of=()):
     _remove_old(os.path.join(folder, "trials"), keep=lists)
     _remove_old(os.path.join(folder, MODELS), keep=models)
     if not utterances:
         _remove_old(folder, keep=set(os.listdir(folder)) - set(_TABLES) if os.path.isdir(folder) else ())
         return [f"{folder}: none"]
-    report = [f"{folder}: {write_data_dir(folder, utterances, seconds)}"]
-    for name, parts in models.items():
+    report = [f"{folder}: {write_data_dir(folder, utterances, seconds, made_of)}"]
+    for name, parts in dict(models).items():
         write_table(os.path.join(folder, MODELS, name), {model: " ".join(ids) for model, ids in parts.items()})
     for name in sorted(lists):
         enroll, test, labels = lists[name]
@@ -59,10 +70,11 @@ def _write_set(folder, utterances, lists, seconds, models):
     return report
 
 
-def write_data_dir(folder, utterances, seconds):
+def write_data_dir(folder, utterances, seconds, made_of=()):
     """Write the tables of {id: Utterance}, lasting ``seconds`` {id: s}; returns its ``Size``.
 
-    These are wav.scp, utt2spk, spk2utt, utt2dur, utt2sess and, where there are genres, utt2genre.
+    These are wav.scp, utt2spk, spk2utt, utt2dur, utt2sess, where there are genres utt2genre, and where ``made_of`` says
+    {id: ids} which utterances were joined, utt2utts.
     """
     seconds = {i: seconds[i] for i in utterances}
     utt2spk = {i: u.speaker for i, u in utterances.items()}
@@ -73,10 +85,12 @@ def write_data_dir(folder, utterances, seconds):
     write_table(os.path.join(folder, "utt2dur"), {i: f"{value:.10g}" for i, value in seconds.items()})
     write_table(os.path.join(folder, "utt2sess"), {i: u.session for i, u in utterances.items()})
     genres = {i: u.genre for i, u in utterances.items() if u.genre}
-    if genres:
-        write_table(os.path.join(folder, "utt2genre"), genres)
-    elif os.path.exists(os.path.join(folder, "utt2genre")):
-        os.unlink(os.path.join(folder, "utt2genre"))
+    parts = {i: " ".join(ids) for i, ids in dict(made_of).items()}
+    for name, table in (("utt2genre", genres), ("utt2utts", parts)):
+        if table:
+            write_table(os.path.join(folder, name), table)
+        elif os.path.exists(os.path.join(folder, name)):
+            os.unlink(os.path.join(folder, name))
     return Size(len(spk2utt), len(utterances), sum(seconds.values()) / 3600)
 
 

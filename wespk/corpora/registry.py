@@ -17,7 +17,10 @@ CORPORA = Registry("corpus")
 
 
 class Utterance(NamedTuple):
-    """One audio file: who speaks, in which session, its absolute path, and the kind of speech where a corpus says so."""
+    """One audio file: who speaks, in which session, its absolute path, and the kind of speech where a corpus says so.
+
+    Of utterances joined to one (``wespk.corpora.joining``), the path is the command that joins their files.
+    """
 
     speaker: str
     session: str

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from wespk.io.joined import joined_paths
 from wespk.io.pipes import is_pipe, pipe_output
 from wespk.io.wav import PCM, Broken, is_wav, parse_wav
 from wespk.utils.errors import InputError
@@ -26,10 +27,14 @@ def read_audio(spec, start=0, num=None):
     """Read samples ``start`` to ``start + num`` (to the end if None) of a mono recording.
 
     ``spec`` is a path or Kaldi's ``command |``. Returns (samples (num,) float32 in [-1, 1), sample rate in Hz). Reading
-    a part of a wav, flac or ogg file costs a part; other types and pipes are decoded whole. Raises ``InputError``
-    naming the recording if it is missing, empty, truncated, of several channels or not finite, or ends before the part.
+    a part of a wav, flac or ogg file, or of several that ``wespk.io.joined`` made one of, costs a part; other types and
+    pipes are decoded whole. Raises ``InputError`` naming the recording if it is missing, empty, truncated, of several
+    channels or not finite, or ends before the part.
     """
     with _named(spec):
+        paths = joined_paths(spec)
+        if paths:
+            return _read_joined(paths, start, num)
         content, source = _open(spec)
         if is_wav(content):
             header = parse_wav(content)
@@ -46,6 +51,10 @@ def audio_info(spec):
     Pipes, and types that need ffmpeg, are decoded whole. Raises ``InputError`` for a missing, empty or truncated one.
     """
     with _named(spec):
+        paths = joined_paths(spec)
+        if paths:
+            lengths, rate = _lengths(paths)
+            return sum(lengths), rate, 1
         content, source = _open(spec)
         if is_wav(content):
             header = parse_wav(content)
@@ -58,6 +67,27 @@ def audio_info(spec):
         if found[0] == 0:
             raise Broken("no samples in it")
         return found
+
+
+def _lengths(paths):
+    """(number of samples of each, sample rate in Hz) of recordings that are read as one."""
+    lengths, rates, channels = zip(*map(audio_info, paths))
+    for path, rate, number in zip(paths, rates, channels):
+        if number != 1 or rate != rates[0]:
+            raise Broken(f"{path} has {number} channels at {rate} Hz, but one at {rates[0]} Hz is expected")
+    return lengths, rates[0]
+
+
+def _read_joined(paths, start, num):
+    lengths, rate = _lengths(paths)
+    first, left = _part(sum(lengths), 1, start, num)
+    pieces = [np.zeros(0, np.float32)]
+    for path, length in zip(paths, lengths):
+        size = min(max(length - first, 0), left)
+        if size:
+            pieces.append(read_audio(path, first, size)[0])
+        first, left = max(first - length, 0), left - size
+    return np.concatenate(pieces), rate
 
 
 @contextmanager

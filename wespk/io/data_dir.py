@@ -1,9 +1,9 @@
 """Kaldi's data directory: the rules it must keep, checked, with one line for each defect.
 
 A folder holds ``utt2spk``, ``spk2utt``, ``wav.scp`` (and ``segments``) or ``feats.scp``, and may hold ``utt2dur``,
-``utt2sess``, ``utt2genre``, ``utt2num_frames``, ``vad.scp``, ``trials/*`` and ``enroll_maps/*``. The tables are checked
-here, what they point to in ``wespk.io.data_dir_contents``, trials and speakers against other sets in
-``wespk.io.data_dir_trials``.
+``utt2sess``, ``utt2genre``, ``utt2utts`` (what joined utterances are made of), ``utt2num_frames``, ``vad.scp``,
+``trials/*`` and ``enroll_maps/*``. The tables are checked here, what they point to in ``wespk.io.data_dir_contents``,
+trials and speakers against other sets in ``wespk.io.data_dir_trials``.
 """
 
 from pathlib import Path
@@ -11,10 +11,11 @@ from pathlib import Path
 from wespk.io.data_dir_contents import check_audio_files, check_features
 from wespk.io.data_dir_trials import check_models, check_other_speakers, check_trials
 from wespk.io.defects import Defect, compare_keys, scan_table
+from wespk.io.joined import joined_paths
 from wespk.io.tables import split_line
 
 _TABLES = ("utt2spk", "spk2utt", "wav.scp", "segments", "feats.scp", "utt2dur", "utt2sess", "utt2genre",
-           "utt2num_frames", "vad.scp")  # fmt: skip
+           "utt2utts", "utt2num_frames", "vad.scp")  # fmt: skip
 _OF_FEATURES = ("feats.scp", "utt2num_frames", "vad.scp")
 _SAME = "the tables of a folder must list the same ids: prepare it again, or drop the line"
 
@@ -58,11 +59,29 @@ def _check_ids(tables, defects):
     _check_speakers(utt2spk, defects)
     if "spk2utt" in tables:
         _check_inverse(utt2spk, tables["spk2utt"], defects)
-    for name in ("segments", "feats.scp", "utt2dur", "utt2sess", "utt2genre", "utt2num_frames", "vad.scp"):
-        if name in tables:
+    for name in _TABLES:
+        if name in tables and name not in ("utt2spk", "spk2utt", "wav.scp"):
             compare_keys(tables[name], utt2spk, defects, _SAME)
     if "wav.scp" in tables and "segments" not in tables:
         compare_keys(tables["wav.scp"], utt2spk, defects, _SAME)
+    _check_parts(tables.get("utt2utts"), tables.get("wav.scp", {}), defects)
+
+
+def _check_parts(utt2utts, wav_scp, defects):
+    """Each joined utterance must be made of as many recordings as parts, and no part be in two of them."""
+    whole, fix = {}, "prepare the folder again (stage 1)"
+    for utterance in utt2utts or ():
+        parts = split_line(utt2utts.value(utterance))
+        for part in parts:
+            if part in whole:
+                message = f"is made of '{part}', which is a part of '{whole[part]}' already"
+                defects.append(utt2utts.defect(utterance, message, fix))
+            whole[part] = utterance
+        spec = wav_scp.value(utterance) if utterance in wav_scp else None
+        recordings = 0 if spec is None else len(joined_paths(spec) or [spec])
+        if spec is not None and recordings != len(parts):
+            message = f"is made of {len(parts)} utterances, but wav.scp has {recordings} recordings for it"
+            defects.append(utt2utts.defect(utterance, message, fix))
 
 
 def _check_speakers(utt2spk, defects):

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from wespk.io.atomic import write_text
+from wespk.io.joined import joined_paths
 from wespk.io.pipes import is_pipe
 
 
@@ -23,7 +24,11 @@ def file_state(path):
 
 
 def recording_state(spec):
-    """``file_state`` of a recording that is a plain file; None for a ``command |``, whose inputs are not known."""
+    """``file_state`` of a recording that is a plain file, a list of them if it is several joined; None for another
+    ``command |``, whose inputs are not known."""
+    paths = joined_paths(spec)
+    if paths:
+        return [file_state(path) for path in paths]
     return None if is_pipe(spec) else file_state(spec)
 
 

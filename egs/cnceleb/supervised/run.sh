@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Speaker verification on CN-Celeb with labels: train on CN-Celeb1's dev.lst and CN-Celeb2, test on CN-Celeb1's trials.
 #
-#   1 data                  corpus folders -> data/{train,dev,eval,musan,rirs}, trial lists; everything is validated
+#   1 data                  corpus folders -> data/{train,dev,eval,musan,rirs}, trial lists; everything is validated;
+#                           training utterances shorter than 5 s are joined to such as last so long (--min-seconds)
 #   2 features              log-mel filterbanks (and what copies the configuration asks for) -> data/*/feats.scp
 #   3 training              -> exp/NAME/checkpoints; goes on where it was stopped
 #   4 embeddings            average of the last checkpoints -> exp/NAME/embeddings/{train,eval}
@@ -19,4 +20,5 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
   --recipe "$here" \
   --corpus cnceleb \
   --default-config "$here/conf/ecapa1024.yaml" \
+  --default-min-seconds 5 \
   "$@"
