@@ -88,9 +88,9 @@ class WaveAugment:
     def spoil(self, waves, indices, seed, epoch):
         """The second half: reverberation, one kind of noise, or first that and then this, for the rows that draw it.
 
-        In place; returns ``waves``.
+        Returns a new tensor: ``waves`` may be rows that several views share.
         """
-        kinds = list(self.spans)
+        waves, kinds = waves.clone(), list(self.spans)
         hit = uniform(indices, seed, epoch, "spoil") < self.conf["prob"]
         both = hit & (uniform(indices, seed, epoch, "both") < self.conf["both_share"])
         wet = hit & ~both & (uniform(indices, seed, epoch, "reverb") < self.conf["reverb_share"])

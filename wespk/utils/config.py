@@ -154,7 +154,7 @@ def merge(base, over):
     merged = copy.deepcopy(base)
     for key, value in over.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
-            renamed = "name" in value and key in ("model", "loss", "objective") and value["name"] != merged[key].get("name")
+            renamed = "name" in value and key in ("model", "loss", "objective", "contrast") and value["name"] != merged[key].get("name")
             merged[key] = copy.deepcopy(value) if renamed else {**merged[key], **copy.deepcopy(value)}
         else:
             merged[key] = copy.deepcopy(value)
