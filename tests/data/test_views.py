@@ -6,12 +6,13 @@ import torch
 
 from tests.data.test_waves import conf as wave_conf
 from tests.data.test_waves import data_dir as wave_dir  # noqa: F401 (a fixture)
+from wespk.corpora.label_noise import write_labels
 from wespk.data import build_source
 from wespk.data.group_sampler import plan_batches
 from wespk.data.loader import stream
 from wespk.data.views import view_numbers
 from wespk.io.ark import ArkWriter, read_array, read_scp
-from wespk.io.tables import write_table
+from wespk.io.tables import read_table, write_table
 from wespk.utils import config
 from wespk.utils.errors import InputError
 
@@ -99,9 +100,30 @@ def test_all_views_of_an_utterance_have_one_label_and_groups_one_speed(wave_dir)
     assert len(seen) > 2  # several speeds were drawn
 
 
+def test_more_views_than_copies_may_repeat_one_if_something_else_tells_them_apart(ark_dir):
+    folder, _, keys = ark_dir
+    source = of_feats(folder, "views.number=4 views.crops=own")
+    found = {tuple(keys[int(view[0, 0])].split("-")[-1] for view in views[1:]) for _, feats in batches(source, 4) for views in feats}
+    assert all(set(kinds) <= {"noise", "reverb"} for kinds in found) and len(found) > 4
+    with pytest.raises(InputError, match="always be equal"):
+        of_feats(folder, "views.number=4")
+
+
+def test_wrong_labels_are_counted_for_utterances_and_not_for_their_copies(ark_dir):
+    folder, names, keys = ark_dir
+    sets = "labels.noise=uniform labels.rate=0.5 "
+    write_labels(config.load(sets=SETS + KINDS + sets)["labels"], folder, folder)
+    source = of_feats(folder, sets)
+    given = read_table(folder / "label_noise" / "uniform-50-seed0" / "utt2spk")
+    true = read_table(folder / "utt2spk")
+    assert source.relabelled == sum(given[name] != true[name] for name in names) > 0
+
+
 @pytest.mark.parametrize("sets, says", [
     ("views.clean=3", "views.clean=3 of views.number=2"),
-    ("views.clean=2", "views.crops=own, views.clean=1"),
+    ("views.clean=2 augment.prob=0 augment.speeds=[]", "views.crops=own, views.clean=1"),
+    ("views.clean=2 views.crops=own", "leaves no view for augment.prob=1 and"),
+    ("views.clean=2 augment.prob=0 augment.speeds=[] views.crops=own augment.mask_prob=0.5", "augment.mask_prob=0.5"),
     ("augment.prob=0 augment.speeds=[]", "several of an utterance would always be equal"),
 ])
 def test_views_that_would_be_equal_are_refused(wave_dir, sets, says):  # noqa: F811
@@ -109,8 +131,10 @@ def test_views_that_would_be_equal_are_refused(wave_dir, sets, says):  # noqa: F
         of_waves(wave_dir, sets)
 
 
-@pytest.mark.parametrize("sets", ["views.clean=2 views.crops=own", "views.number=1", "views.clean=2 views.masked=all augment.mask_prob=0.5",
-                                  "augment.prob=0 augment.speeds=[] augment.mask_prob=0.5"])
+@pytest.mark.parametrize("sets", [
+    "views.clean=2 views.crops=own augment.prob=0 augment.speeds=[]", "views.number=1 views.clean=0",
+    "views.clean=2 views.masked=all augment.mask_prob=0.5 augment.prob=0 augment.speeds=[]", "views.number=2 views.clean=0",
+    "augment.prob=0 augment.speeds=[] augment.mask_prob=0.5"])
 def test_views_that_differ_somehow_are_taken(wave_dir, sets):  # noqa: F811
     assert len(list(batches(of_waves(wave_dir, sets)))) == 2
 
@@ -151,7 +175,7 @@ def test_views_out_of_arks_are_the_utterance_and_its_own_copies(ark_dir):
             assert found[0] == name and {f.removeprefix(name) for f in found[1:]} <= {"-noise", "-reverb"}
             assert torch.equal(views[0, :, 1], views[1, :, 1])  # the same frames
             seen.add(tuple(f.removeprefix(name) for f in found[1:]))
-    assert len(seen) == 4  # either copy, in either view
+    assert seen == {("-noise", "-reverb"), ("-reverb", "-noise")}  # another copy in each view, either in either
 
 
 def test_own_crops_out_of_arks_are_of_other_frames(ark_dir):

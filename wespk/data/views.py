@@ -8,8 +8,9 @@ view), and the first one is what a source without views would give. Both sources
 import numpy as np
 import torch
 
-from wespk.augment.draws import below
+from wespk.augment.draws import below, distinct
 from wespk.data.chunks import FeatureChunks
+from wespk.data.labels import training_labels
 from wespk.data.waves import WaveChunks
 from wespk.io.frames import RawChunks, dequantise
 from wespk.utils.errors import InputError
@@ -27,21 +28,25 @@ def view_numbers(items, first, last):
 class Views:
     """The section ``views`` of a configuration. Raises ``InputError`` if its options contradict each other.
 
-    other_means: whether the source has more than crops and masks to tell an augmented view from a clean one.
+    kinds: how many augmented views the source can tell apart, and from a clean one, by more than crops and masks.
     """
 
-    def __init__(self, conf, other_means):
-        section = conf["views"]
+    def __init__(self, conf, kinds):
+        section, masks = conf["views"], conf["augment"]["mask_prob"] > 0
         self.number, self.clean, self.all_masked = section["number"], section["clean"], section["masked"] == "all"
         self.own_crops = section["crops"] == "own"
         if self.clean > self.number:
             raise InputError(f"views.clean={self.clean} of views.number={self.number}: there are not as many views")
-        masks = conf["augment"]["mask_prob"] > 0
-        clean_ones_equal = self.clean > 1 and not (masks and self.all_masked)
-        if self.number > 1 and not self.own_crops and (clean_ones_equal or not (masks or other_means)):
+        if self.clean == self.number and (conf["augment"]["prob"] or masks and not self.all_masked):
+            raise InputError(f"views.clean={self.clean} of views.number={self.number} leaves no view for augment.prob"
+                             f"={conf['augment']['prob']:g} and augment.mask_prob={conf['augment']['mask_prob']:g}: have fewer "
+                             "clean ones, or set these to 0")
+        clean_alike = self.clean > 1 and not (masks and self.all_masked)
+        others_alike = self.number - self.clean > kinds and not masks
+        if self.number > 1 and not self.own_crops and (clean_alike or others_alike):
             raise InputError("views: several of an utterance would always be equal: set views.crops=own, views.clean=1, and "
                              "have the others augmented (augment.mask_prob; data.input=waves: augment.prob; feats: "
-                             "copies.kinds)")
+                             "copies.kinds, at least as many)")
 
     def crop_numbers(self, items):
         """Numbers (B, V) for drawing each view's crop."""
@@ -66,7 +71,7 @@ class WaveViews(WaveChunks):
 
     def __init__(self, data_dir, conf, musan_dir, rirs_dir, device="cpu", one_speed=False):
         super().__init__(data_dir, conf, musan_dir, rirs_dir, device, one_speed)
-        self.views = Views(conf, other_means=conf["augment"]["prob"] > 0)
+        self.views = Views(conf, kinds=conf["views"]["number"] if conf["augment"]["prob"] else 0)
 
     def fetch(self, epoch, items):
         """Samples (B, V, N), or (B, 1, N) if all views are of one crop."""
@@ -90,7 +95,7 @@ class WaveViews(WaveChunks):
 
 class FeatureViews(FeatureChunks):
     """Views out of stage 2's arks: the utterance itself, and for each augmented view one of its copies with noise or
-    reverberation (``copies.kinds``), drawn evenly. Without copies, views differ by crop and mask alone.
+    reverberation (``copies.kinds``), drawn evenly, another one for each view as far as there are enough. Without copies, views differ by crop and mask alone.
 
     The utterances counted and visited are those that are no such copies; speed copies are utterances like others.
     """
@@ -101,11 +106,14 @@ class FeatureViews(FeatureChunks):
         self.views = self._plan(conf)
         self._rows = _copies_by_utterance(list(self.keys), kinds, data_dir)
         self._all_labels, self.labels = self.labels, self.labels[self._rows[:, 0]]
+        if self.relabelled:
+            wrong = training_labels(conf, data_dir)[1]
+            self.relabelled = sum(self.keys[int(row)] in wrong for row in self._rows[:, 0])
         self._names = PackedStrings(self.keys[int(row)] for row in self._rows[:, 0])
 
     def _plan(self, conf):
         """What of the configuration says which views there are."""
-        return Views(conf, other_means=bool(conf["copies"]["kinds"]))
+        return Views(conf, kinds=len(conf["copies"]["kinds"]))
 
     def identity(self):
         """One line an utterance or copy: what a resumed run must find unchanged."""
@@ -121,11 +129,14 @@ class FeatureViews(FeatureChunks):
 
     def fetch(self, epoch, items):
         """Chunks of all views: (dict of tensors for ``finish``, labels (B,))."""
-        views, rows = self.views, np.repeat(self._rows[items, :1], self.views.number, axis=1)
-        copies = self._rows.shape[1] - 1
-        if copies and views.clean < views.number:
-            drawn = below(view_numbers(items, views.clean, views.number).ravel(), copies, self.seed, epoch, "copy")
-            rows[:, views.clean:] = self._rows[np.repeat(items, views.number - views.clean), 1 + drawn].reshape(len(items), -1)
+        views, copies, key = self.views, self._rows.shape[1] - 1, (self.seed, epoch, "copy")
+        rows, augmented = np.repeat(self._rows[items, :1], views.number, axis=1), views.number - views.clean
+        if copies and augmented:
+            if augmented <= copies:
+                drawn = distinct(items, copies, augmented, *key)
+            else:
+                drawn = below(view_numbers(items, views.clean, views.number).ravel(), copies, *key).reshape(-1, augmented)
+            rows[:, views.clean:] = np.take_along_axis(self._rows[items], 1 + drawn, axis=1)
         draws = uniform(views.crop_numbers(items).ravel(), self.seed, epoch, "crop")
         return self._chunks(rows.ravel(), draws), self.labels[items]
 

@@ -24,11 +24,19 @@ from wespk.utils.errors import InputError
 NAMES = ("classification", "contrast")
 
 
+def _is_none(conf, section):
+    """Whether ``section`` asks for no loss. Raises ``InputError`` if it has options all the same."""
+    if conf[section]["name"] == "none" and len(conf[section]) > 1:
+        options = ", ".join(f"{section}.{key}" for key in conf[section] if key != "name")
+        raise InputError(f"{section}.name=none leaves {options} without effect; leave out what is not meant")
+    return conf[section]["name"] == "none"
+
+
 def _build_contrast(conf, embed_dim, num_classes):
     """The loss of the section ``contrast``, or None."""
-    name = conf["contrast"]["name"]
-    if name == "none":
+    if _is_none(conf, "contrast"):
         return None
+    name = conf["contrast"]["name"]
     if not load_all().find(name).views:
         able = ", ".join(n for n in load_all().names() if load_all().find(n).views)
         raise InputError(f"contrast.name={name} does not compare views of an utterance; {able} or none do")
@@ -41,20 +49,17 @@ class ViewLosses(nn.Module):
     forward(embeddings (B, V, D) float32, labels (B,) int64) -> 0-dim loss. The contrast set are the embeddings of all
     processes; the value is this process's share of the whole (see ``ContrastiveLoss.rows``), and the mean over processes,
     each weighed by its B, is the loss of the whole batch. ``classified``: how many views, the first ones, the classification
-    loss sees.
+    loss sees; ``utterances``: of each speaker in a batch, 1 if they come as they come.
 
-    ``stats``: those of the losses and of the balance, detached.
+    ``stats``: those of the losses and of the balance, detached; ``skipped`` is the share of the embeddings without a positive.
     """
 
-    def __init__(self, conf, embed_dim, num_classes, classified):
+    def __init__(self, conf, embed_dim, num_classes, classified, utterances=1):
         super().__init__()
         self.classified, self.stats = classified, {}
         self.classification = None
-        if conf["loss"]["name"] != "none":
-            if load_all().find(conf["loss"]["name"]).views:
-                raise InputError(f"loss.name={conf['loss']['name']} compares views and is for contrast.name; set loss.name to "
-                                 "a classification loss, or to none")
-            self.classification = build_head(conf, embed_dim, num_classes)
+        if not _is_none(conf, "loss"):
+            self.classification = self._build_classification(conf, embed_dim, num_classes, utterances)
         self.contrast = _build_contrast(conf, embed_dim, num_classes)
         if getattr(self.contrast, "class_vectors", None) == "head":
             self.contrast.share_classes(self.classification)
@@ -63,6 +68,22 @@ class ViewLosses(nn.Module):
             self.balance = build_balance(conf, NAMES)
         elif not (self.classification or self.contrast):
             raise InputError("loss.name=none and contrast.name=none leave nothing to train by; set one of them")
+        if self.contrast and utterances == 1 and conf["views"]["number"] == 1:
+            raise InputError("views.number=1 and objective.utterances=1 give the contrastive loss no positives but chance "
+                             "ones; set one of them to 2 or more, or contrast.name=none")
+
+    def _build_classification(self, conf, embed_dim, num_classes, utterances):
+        name = conf["loss"]["name"]
+        if load_all().find(name).views:
+            raise InputError(f"loss.name={name} compares views and is for contrast.name; set loss.name to a classification "
+                             "loss, or to none")
+        loss = build_head(conf, embed_dim, num_classes)
+        wanted, given = getattr(loss, "utterances", None), utterances * self.classified
+        if wanted and not (utterances > 1 and given == wanted):
+            raise InputError(f"loss.name={name} compares loss.utterances={wanted} embeddings of each speaker of a batch, but "
+                             f"objective.utterances={utterances} times {self.classified} classified views are {given}: give "
+                             "objective.utterances of 2 or more and loss.utterances that fits, or another loss")
+        return loss
 
     @property
     def has_margin(self):
@@ -83,6 +104,8 @@ class ViewLosses(nn.Module):
         value = self.balance(losses, embeddings) if self.balance else sum(losses.values())
         self.stats = {name: figure for part in (self.classification, self.contrast, self.balance) if part
                       for name, figure in part.stats.items()}
+        if "skipped" in self.stats:  # a share has a mean over processes and micro-batches
+            self.stats["skipped"] = self.stats["skipped"] / embeddings[..., 0].numel()
         return value
 
     def _over_all_processes(self, embeddings, labels):
@@ -111,7 +134,7 @@ class Contrastive(Objective):
 
     def __init__(self, conf, num_classes, utterances=1, classify="all"):
         super().__init__()
-        if not isinstance(utterances, int) or utterances < 1:
+        if type(utterances) is not int or utterances < 1:
             raise InputError(f"objective.utterances must be an integer >= 1, not {utterances!r}")
         if classify not in ("all", "clean"):
             raise InputError(f"objective.classify is all or clean, not {classify!r}")
@@ -129,7 +152,7 @@ class Contrastive(Objective):
         """The losses as configured, without a network."""
         views = conf["views"]
         classified = views["clean"] if conf["objective"].get("classify") == "clean" else views["number"]
-        return ViewLosses(conf, embed_dim, num_classes, classified)
+        return ViewLosses(conf, embed_dim, num_classes, classified, conf["objective"].get("utterances", 1))
 
     @property
     def has_margin(self):
