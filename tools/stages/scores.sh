@@ -183,14 +183,14 @@ plan_7() {
   options=() inputs=() outputs=()
   plan_scores
   inputs=("$tested/eval/utt2spk")
-  existing inputs "$expected"
+  existing inputs "$expected" "$tested/eval/utt2genre"
   for name in "${names[@]}"; do
     inputs+=("$tested/eval/trials/$name")
   done
   report_suffixes
   score_files "${reported[@]}" "${suffixes[@]:1}"
   inputs+=("${scores[@]}")
-  existing outputs "$home"/results/{metrics.json,RESULTS.md,report.html,det.png}
+  existing outputs "$home"/results/{metrics.json,RESULTS.md,report.html,det.png,eer_by_genre.png}
 }
 
 left_out() { # say which trial lists the report, which is written anew, will not hold
@@ -236,6 +236,9 @@ work_7() {
   done
   if [ "${#suffixes[@]}" -gt 0 ]; then
     measure=(--readings "$readings")
+  fi
+  if [ -e "$tested/eval/utt2genre" ]; then
+    measure+=(--categories "$tested/eval/utt2genre" --models "$tested/eval/enroll_maps")
   fi
   if [ -n "$expected" ]; then
     words+=(--expected "$expected")

@@ -5,7 +5,7 @@ from wespk.utils.cli import main
 
 def compute_metrics(scores: str, trials: str, out: str, names: str = "", utt2spk: str = "",
                     p_targets: str = "0.01,0.05", bootstrap: int = 1000, seed: int = 42, llr: bool = False,
-                    readings: str = ""):
+                    readings: str = "", categories: str = "", models: str = ""):
     """EER, minDCF and min-Cllr of score files, and actDCF and Cllr of those that hold log-likelihood ratios.
 
     95 % confidence intervals come from resampling the speakers (and, for comparison, the trials). Systems scored on one
@@ -24,6 +24,10 @@ def compute_metrics(scores: str, trials: str, out: str, names: str = "", utt2spk
         llr: all scores are natural-log likelihood ratios; false: those in files named *.llr are
         readings: JSON files that score_bias wrote beside some of the score files, comma-separated; their thresholds are
             reported as cosines
+        categories: tables utt2CATEGORY of the trials' ids, such as utt2genre, comma-separated: the EER of every pair of
+            categories of enrolment and test is measured too, as far as it has trials enough
+        models: folder with tables named as the trial lists that say of which utterances an enrolment is the average, as
+            stage 1 leaves them: categories of enrolments that the tables do not have are those of its utterances
     """
     import json
 
@@ -42,7 +46,7 @@ def compute_metrics(scores: str, trials: str, out: str, names: str = "", utt2spk
     if not priors or bootstrap < 0:
         raise InputError("--p-targets needs at least one number, and --bootstrap must not be negative")
     results = evaluate_files(words(scores), words(trials), words(names), utt2spk, priors, bootstrap, seed, llr,
-                             words(readings))
+                             words(readings), words(categories), models)
     write_text(out, json.dumps(results, indent=1) + "\n")
     header, rows = result_rows(results)
     for row in rows:

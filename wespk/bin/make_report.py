@@ -7,6 +7,8 @@ def make_report(metrics: str, out_dir: str, title: str = "", expected: str = "",
                 about: str = ""):
     """Write RESULTS.md, report.html (which needs no other file) and det.png from the output of compute_metrics.
 
+    Where that has EERs by category, eer_by_CATEGORY.png as well.
+
     Args:
         metrics: JSON file written by compute_metrics
         out_dir: folder to write to
@@ -20,7 +22,7 @@ def make_report(metrics: str, out_dir: str, title: str = "", expected: str = "",
     from pathlib import Path
 
     from wespk.io.atomic import open_atomic, write_text
-    from wespk.metrics import report
+    from wespk.metrics import category_report, report
     from wespk.metrics.page import det_of, page
     from wespk.utils.config import read_yaml
     from wespk.utils.errors import InputError
@@ -35,10 +37,15 @@ def make_report(metrics: str, out_dir: str, title: str = "", expected: str = "",
     deviations = report.check_expected(results, read_yaml(expected)) if expected else None
     title = title or Path(metrics).resolve().parent.parent.name
     text, det = report.markdown(results, title, deviations, about), det_of(results)
+    maps = category_report.heat_maps(results)
+    pictures = {"det.png": det, **{f"eer_by_{name}.png": drawn for name, drawn in maps.items()}}
     write_text(Path(out_dir) / "RESULTS.md", text)
-    with open_atomic(Path(out_dir) / "det.png", "wb") as file:
-        file.write(det)
-    write_text(Path(out_dir) / "report.html", page(results, title, deviations, det, about))
+    for old in set(Path(out_dir).glob("eer_by_*.png")) - {Path(out_dir) / name for name in pictures}:
+        old.unlink()
+    for name, drawn in pictures.items():
+        with open_atomic(Path(out_dir) / name, "wb") as file:
+            file.write(drawn)
+    write_text(Path(out_dir) / "report.html", page(results, title, deviations, det, about, maps))
     print(text, end="")
     for line in report.deviation_lines(deviations or ()):
         get_logger().warning(line)

@@ -4,7 +4,7 @@ import base64
 import re
 from html import escape
 
-from wespk.metrics import bias_report, report
+from wespk.metrics import bias_report, category_report, report
 from wespk.metrics.plots import det_png, histogram_png
 
 STYLE = """
@@ -34,8 +34,9 @@ def histograms_of(results):
     ])  # fmt: skip
 
 
-def page(results, title, deviations, det, about=""):
-    """The contents of report.html. deviations and about as for ``report.markdown``; det: the DET chart, PNG bytes."""
+def page(results, title, deviations, det, about="", maps=()):
+    """The contents of report.html. deviations and about as for ``report.markdown``; det: the DET chart, PNG bytes; maps:
+    those of ``category_report.heat_maps``."""
     parts = [f"<p>{escape(about)}</p>"] if about else []
     parts += [_table(*report.result_rows(results, deviations or ())), _list(report.notes(results))]
     if deviations is not None:
@@ -43,6 +44,9 @@ def page(results, title, deviations, det, about=""):
         parts += ["<h2>Expected</h2>", _list(lines, "flag" if deviations else "")]
     parts += ["<h2>Detection error trade-off</h2>", _image(det, "DET curves; dots mark the equal error rates")]
     parts += ["<h2>Scores</h2>", _image(histograms_of(results), "Histograms of target and nontarget scores")]
+    for name, sentences, tables in category_report.sections(results):
+        parts += [f"<h2>{escape(category_report.title_of(name))}</h2>", *(f"<p>{escape(line)}</p>" for line in sentences)]
+        parts += [_image(maps[name], f"Heat maps of the EER by {name}"), *(f"{_table(*table)}<br>" for table in tables)]
     for before, header, rows, after in bias_report.sections(results):
         sentences = [f"<p>{escape(line)}</p>" for line in before]
         parts += [f"<h2>{bias_report.TITLE}</h2>", *sentences, _table(header, rows), _list(after)]

@@ -1,4 +1,4 @@
-"""DET curves, score histograms, lines over conditions and over epochs as PNG. matplotlib is imported when the first chart is drawn."""
+"""DET curves, score histograms, heat maps, lines over conditions and over epochs as PNG. matplotlib is imported when the first chart is drawn."""
 
 import io
 from statistics import NormalDist
@@ -109,6 +109,37 @@ def histogram_png(systems):
         axes.set_visible(False)
     entries = figure.axes[0].get_legend_handles_labels()
     figure.legend(*entries, loc="outside upper right", ncols=3, frameon=False, fontsize=9)
+    return _png(figure)
+
+
+def heat_png(panels, row_title, column_title):
+    """Tables of EERs as colours with the figures in percent, PNG bytes; all panels on one scale.
+
+    panels: list of {"title", "rows", "columns" (names), "values" (rows, columns) (fractions, None: no value, grey)}. The
+    last row and the last column, of all the others together, stand a little apart.
+    """
+    across, highest = min(2, len(panels)), max([v for p in panels for row in p["values"] for v in row if v], default=1.0)
+    down, cells = -(-len(panels) // across), max(max(len(p["rows"]), len(p["columns"])) for p in panels)
+    figure = _figure(across * (1.9 + 0.52 * cells), down * (1.5 + 0.42 * cells))
+    for axes, panel in zip(np.ravel(figure.subplots(down, across, squeeze=False)), panels):
+        values = np.array([[np.nan if v is None else 100 * v for v in row] for row in panel["values"]])
+        axes.set_facecolor("#ececec")
+        image = axes.imshow(values, "Blues", vmin=0, vmax=100 * highest, aspect="auto")
+        for (row, column), value in np.ndenumerate(values):
+            if not np.isnan(value):
+                colour = "white" if value > 60 * highest else INK
+                axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=8, color=colour)
+        axes.axhline(len(panel["rows"]) - 1.5, color="white", linewidth=3)
+        axes.axvline(len(panel["columns"]) - 1.5, color="white", linewidth=3)
+        axes.set_xticks(range(len(panel["columns"])), panel["columns"], rotation=40, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(panel["rows"])), panel["rows"])
+        axes.set_title(panel["title"], fontsize=10, color=INK, loc="left")
+        axes.set_xlabel(column_title, fontsize=9, color=INK)
+        axes.set_ylabel(row_title, fontsize=9, color=INK)
+        _plain(axes)
+    for axes in np.ravel(figure.axes)[len(panels) :]:
+        axes.set_visible(False)
+    figure.colorbar(image, ax=figure.axes, shrink=0.6, aspect=40).set_label("EER, %", color=INK)
     return _png(figure)
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from wespk.metrics import bias_report
+from wespk.metrics import bias_report, category_report
 from wespk.utils.errors import InputError
 from wespk.utils.registry import nearest
 
@@ -164,6 +164,9 @@ def markdown(results, title, deviations=None, about=""):
     if deviations is not None:
         parts.append("\n## Expected\n\n")
         parts += [f"- {line}\n" for line in deviation_lines(deviations) or [ALL_MET]]
+    for name, sentences, tables in category_report.sections(results):
+        parts += [f"\n## {category_report.title_of(name)}\n\n", *(f"{line}\n" for line in sentences)]
+        parts += [text for table in tables for text in ("\n", markdown_table(*table))]
     for before, header, rows, after in bias_report.sections(results):
         parts += [f"\n## {bias_report.TITLE}\n\n", *(f"{line}\n" for line in before), "\n"]
         parts += [markdown_table(header, rows), "\n", *(f"- {line}\n" for line in after)]

@@ -5,21 +5,24 @@ from pathlib import Path
 
 from wespk.io.tables import join_labels, read_table, read_trials
 from wespk.metrics.bootstrap import speakers_from_targets
+from wespk.metrics.categories import by_category
 from wespk.metrics.evaluate import evaluate
 from wespk.scoring.bias import evaluate_reading, read_readings
+from wespk.scoring.trial_categories import categories_of, read_categories
 from wespk.utils.errors import InputError
 
 
 def evaluate_files(scores, trials, names=(), utt2spk="", p_targets=(0.01, 0.05), num_resamples=1000, seed=42,
-                   llr=False, readings=()):  # fmt: skip
+                   llr=False, readings=(), categories=(), models=""):  # fmt: skip
     """Measure score files against their trial lists; lists that several files share are evaluated together.
 
     scores, trials: paths, one trial list for each score file; names: the systems' names, one a score file (default:
     what its name says after the trial list's, ``vox1_O.cosine.asnorm`` -> ``cosine.asnorm``); utt2spk: path, the
     evaluation ids' speakers (default: worked out from the target trials); llr: all files hold natural-log likelihood
-    ratios, not only those named ``*.llr``; readings: paths, see ``scoring.bias``, of some of the score files. Returns
-    the dict described in ``metrics.evaluate``, under "lists", with settings beside it; a system with a reading has
-    ``bias.evaluate_reading`` under "log_odds". Raises ``InputError`` naming the file for whatever does not fit.
+    ratios, not only those named ``*.llr``; readings: paths, see ``scoring.bias``, of some of the score files; categories,
+    models: see ``scoring.trial_categories``. Returns the dict described in ``metrics.evaluate``, under "lists", with
+    settings beside it; a system with a reading has ``bias.evaluate_reading`` under "log_odds"; with categories
+    ``metrics.categories.by_category`` is under "categories" of a list and "eer_by" of a system. Raises ``InputError`` naming the file for whatever does not fit.
     """
     if not scores or len(scores) != len(trials) or (names and len(names) != len(scores)):
         raise InputError(
@@ -36,11 +39,13 @@ def evaluate_files(scores, trials, names=(), utt2spk="", p_targets=(0.01, 0.05),
     if lost is not None:
         raise InputError(f"--readings has that of {lost}, which is not among --scores: give both or neither")
     speaker_of = read_table(utt2spk) if utt2spk else None
+    tables = read_categories(categories)
     bootstrap = {"resamples": num_resamples, "seed": seed, "level": 0.95} if num_resamples else None
     results = {"format": 1, "p_targets": list(p_targets), "bootstrap": bootstrap, "lists": []}
     for trial_file, systems in jobs.items():
         try:
-            found = _evaluate_list(trial_file, systems, speaker_of, p_targets, num_resamples, seed, reading_of)
+            found = _evaluate_list(trial_file, systems, speaker_of, p_targets, num_resamples, seed, reading_of,
+                                   tables, models)
         except InputError as error:
             raise error if trial_file in str(error) else InputError(f"{trial_file}: {error}") from None
         results["lists"].append({"name": Path(trial_file).name, "trials": trial_file, **found})
@@ -62,21 +67,34 @@ def _check_names(jobs):
             raise InputError(f"two {kind} are called '{double}': give different names (--names, or those of the files)")
 
 
-def _evaluate_list(trial_file, systems, speaker_of, p_targets, num_resamples, seed, reading_of):
+def _evaluate_list(trial_file, systems, speaker_of, p_targets, num_resamples, seed, reading_of, tables, models):
     joined = []
     for name, score_file, is_llr in systems:
         scores, labels = join_labels(score_file, trial_file)
         joined.append((name, scores, is_llr))
     speakers, source = None, None
+    trials = read_trials(trial_file) if num_resamples or tables else None
     if num_resamples:
-        speakers, source = speakers_behind(read_trials(trial_file), speaker_of, trial_file)
+        speakers, source = speakers_behind(trials, speaker_of, trial_file)
     found = evaluate(joined, labels, speakers, p_targets, num_resamples, seed)
     for entry, (_, score_file, _), (_, scores, _) in zip(found["systems"], systems, joined):
         entry["scores"] = score_file
         reading = reading_of.get(os.path.normpath(score_file))
         if reading:
             entry["log_odds"] = evaluate_reading(reading, scores, labels, p_targets)
+    if tables:
+        sides = categories_of(tables, trials, trial_file, models)
+        _add_categories(found, [scores for _, scores, _ in joined], labels, sides)
     return {"speakers_from": source, **found}
+
+
+def _add_categories(found, scores, labels, sides):
+    """Put the EERs by category into ``found``, the evaluation of one list; sides: from ``categories_of``."""
+    found["categories"] = {}
+    for name, (enroll, test) in sides.items():
+        found["categories"][name], rates = by_category(scores, labels, enroll, test)
+        for system, rate in zip(found["systems"], rates):
+            system.setdefault("eer_by", {})[name] = rate
 
 
 def speakers_behind(trials, speaker_of, trial_file):
