@@ -55,8 +55,9 @@ def test_single_precision_is_read_too(tmp_path):
 
 
 @pytest.mark.parametrize("spoil", [
-    lambda data: data[:-400], lambda data: data + b"x", lambda data: b"", lambda data: data.replace(b"<Plda>", b"<Pldb>"),
-    lambda data: data.replace(b"DV ", b"XV "), lambda data: data.replace(b"</Plda>", b""),
+    lambda data: data[:-400], lambda data: data + b"x", lambda data: b"",
+    lambda data: data.replace(b"<Plda>", b"<Pldb>"), lambda data: data.replace(b"DV ", b"XV "),
+    lambda data: data.replace(b"</Plda>", b""),
 ])  # fmt: skip
 def test_a_file_that_is_no_whole_model_is_named(kaldi, spoil):
     kaldi.write_bytes(spoil(kaldi.read_bytes()))

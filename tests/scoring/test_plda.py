@@ -26,7 +26,8 @@ def golden_scores(plda, length_norm):
     counts = np.array([GOLDEN["counts"][key] for key in GOLDEN["enroll"]])
     enroll = plda.project(np.array(list(GOLDEN["enroll"].values())), counts, length_norm)
     test = plda.project(np.array(list(GOLDEN["test"].values())), 1, length_norm)
-    rows = [[list(GOLDEN[side]).index(pair[i]) for pair in GOLDEN["trials"]] for i, side in enumerate(("enroll", "test"))]
+    sides = enumerate(("enroll", "test"))
+    rows = [[list(GOLDEN[side]).index(pair[i]) for pair in GOLDEN["trials"]] for i, side in sides]
     return plda.log_ratios(enroll, counts, test, *map(np.array, rows))
 
 

@@ -18,7 +18,7 @@ _OPEN, _CLOSE = "<Plda>", "</Plda>"
 
 
 def read_array64(path):
-    """The vector (D,) or matrix (R, D) that fills a file, float64. Raises ``InputError`` naming a file that holds none."""
+    """The vector (D,) or matrix (R, D) that fills a file, float64. Raises ``InputError`` naming one that holds none."""
     return _read(path, 1)[0]
 
 
@@ -35,7 +35,7 @@ def read_plda(path):
     mean, transform, psi = _read(path, 3, _OPEN, _CLOSE)
     if not (mean.ndim == psi.ndim == 1 and transform.shape == (mean.size, mean.size) and psi.size == mean.size):
         sizes = f"mean {mean.shape}, transform {transform.shape}, psi {psi.shape}"
-        raise InputError(f"{path}: the parts of a PLDA model must be (D,), (D, D) and (D,), not {sizes}; train it again")
+        raise InputError(f"{path}: the parts of PLDA models must be (D,), (D, D) and (D,), not {sizes}; train it again")
     return mean, transform, psi
 
 

@@ -34,7 +34,9 @@ class Front:
         lengths = np.linalg.norm(centred, axis=1)
         at = int(np.argmin(lengths / np.linalg.norm(vectors.astype(np.float64), axis=1)))
         if lengths[at] < LEAST * np.linalg.norm(vectors[at]):
-            raise InputError(f"{source}: the embedding of '{keys[at]}' is the mean that is subtracted: take a larger set's")
+            raise InputError(
+                f"{source}: the embedding of '{keys[at]}' is the mean that is subtracted: take a larger set's"
+            )
         prepared = centred if self.matrix is None else centred @ self.matrix.T
         if self.length_norm:
             prepared *= np.sqrt(prepared.shape[1]) / np.linalg.norm(prepared, axis=1)[:, None]

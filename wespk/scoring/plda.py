@@ -48,8 +48,8 @@ class ClassStatistics:
         several = int((self.counts > 1).sum())
         if len(self.counts) < 2 or not several:
             raise InputError(
-                f"{len(self.counts)} speakers, {several} of them with two or more utterances: PLDA and LDA take at least "
-                "two speakers, some with several utterances; train on a larger set"
+                f"{len(self.counts)} speakers, {several} of them with two or more utterances: PLDA and LDA take at "
+                "least two speakers, some with several utterances; train on a larger set"
             )
         return self
 
@@ -69,8 +69,8 @@ class Plda:
         of it, is D (Kaldi's --normalize-length). Raises ``InputError`` for a wrong D.
         """
         if vectors.shape[1] != self.mean.size:
-            raise InputError(f"vectors of {vectors.shape[1]} values, but the PLDA model has {self.mean.size}: both must come "
-                             "from one model and one preparation")  # fmt: skip
+            raise InputError(f"vectors of {vectors.shape[1]} values, but the PLDA model has {self.mean.size}: both "
+                             "must come from one model and one preparation")  # fmt: skip
         projected = (vectors - self.mean) @ self.transform.T
         if length_norm:
             expected = self.psi + 1.0 / np.broadcast_to(counts, len(vectors))[:, None]
@@ -108,9 +108,9 @@ class Plda:
     def adapted(self, mean, covariance, within_scale=0.3, between_scale=0.7, mean_diff_scale=1.0):
         """The model with its mean and variances moved to unlabelled vectors of another domain.
 
-        mean (D,), covariance (D, D): theirs. Directions in which they vary more than the model expects get the excess added: ``within_scale`` of it
-        to within, ``between_scale`` to between. mean_diff_scale: how much of the shift of the mean counts as variance.
-        As Kaldi's ivector-adapt-plda, its defaults included.
+        mean (D,), covariance (D, D): theirs. Directions in which they vary more than the model expects get the excess
+        added: ``within_scale`` of it to within, ``between_scale`` to between. mean_diff_scale: how much of the
+        shift of the mean counts as variance. As Kaldi's ivector-adapt-plda, its defaults included.
         """
         for name, value in (("within", within_scale), ("between", between_scale), ("mean-diff", mean_diff_scale)):
             if value < 0:
@@ -149,7 +149,7 @@ def _iterate(groups, scatter, within, between):
     inverse_within, inverse_between = np.linalg.inv(within), np.linalg.inv(between)
     new_within, new_between, vectors, classes = scatter.copy(), np.zeros_like(between), 0, 0
     for n, means in groups:
-        posterior = np.linalg.inv(inverse_between + n * inverse_within)  # covariance of a class's mean, given its vectors
+        posterior = np.linalg.inv(inverse_between + n * inverse_within)  # of a class's mean, given its vectors
         expected = n * means @ inverse_within @ posterior
         rest = means - expected
         new_between += len(means) * posterior + expected.T @ expected
@@ -159,7 +159,7 @@ def _iterate(groups, scatter, within, between):
 
 
 def diagonalise(within, between):
-    """(transform (D, D), psi (D,) descending): transform within transform' = I, transform between transform' = diag(psi).
+    """(transform A (D, D), psi (D,) descending): A within A' = I, A between A' = diag(psi).
 
     Raises ``InputError`` when within is not positive definite.
     """

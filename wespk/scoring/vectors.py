@@ -139,7 +139,8 @@ def _read(id_lists, scp, mean):
 def read_models(keys, models):
     """The utterances of each of the enrolments ``keys``: a list of lists.
 
-    models: table of lines ``enrolment utterance utterance ...``; without one each key is its own utterance. Raises ``InputError`` for a key that the table lacks.
+    models: table of lines ``enrolment utterance utterance ...``; without one each key is its own utterance. Raises
+    ``InputError`` for a key that the table lacks.
     """
     if not models:
         return [[key] for key in keys]
