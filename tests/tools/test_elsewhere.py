@@ -64,6 +64,16 @@ def test_embeddings_scores_and_results_of_the_other_corpus_lie_by_themselves(kep
     assert f"Trained on {corpora.data}/train; tested on {corpora.other.data}/eval." in about
 
 
+def test_genres_of_the_tested_set_are_reported_when_there_are_any(kept, corpora):
+    assert "--categories" not in kept[2]
+    genres = corpora.other.data / "eval" / "utt2genre"
+    genres.write_text("u speech\n")
+    _, said, _ = corpora.away(stage=7)
+    assert f"stage 7 runs: input {genres} was not there before" in said
+    assert words_of(corpora.calls(), "compute_metrics", "--categories") == [str(genres)]
+    assert words_of(corpora.calls(), "compute_metrics", "--models") == [f"{corpora.other.data}/eval/enroll_maps"]
+
+
 def test_names_are_compared_with_the_cohorts_only_within_a_corpus(kept, corpora):
     assert "--other-corpus" not in kept[2]
     mark = corpora.other.data / ".stages" / "1.json"
