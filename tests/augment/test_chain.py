@@ -34,6 +34,28 @@ def test_shares_are_as_the_section_says(section, noise_bank, rir_bank):
     assert abs(reverberant.float().mean() - 0.15) < 0.03
 
 
+def test_a_share_gets_reverberation_and_then_noise(section, noise_bank, rir_bank):
+    same, numbers = torch.randn(1, 500).expand(1500, -1), np.arange(1500)
+    conf = {"prob": 0.6, "reverb_share": 0.25, "kinds": ["noise"], "noise_snr": [40, 40]}
+    found = WaveAugment(section(both_share=0.5, **conf), noise_bank, rir_bank)(same, numbers, 1, 2)
+    wet = add_reverb(same, rir_bank, numbers, 1, 2)
+
+    def near(other):  # noise 40 dB below
+        return (found - other).square().mean(1) < 3e-4 * other.square().mean(1)
+
+    kinds = {"none": (found == same).all(1), "wet": (found - wet).abs().amax(1) < 1e-5, "both": near(wet), "noise": near(same)}
+    shares = {name: rows.float().mean().item() for name, rows in kinds.items()}
+    expected = {"none": 0.4, "wet": 0.075, "both": 0.375, "noise": 0.4 + 0.225}  # each of the near ones includes the equal
+    assert shares == pytest.approx(expected, abs=0.04)
+
+
+def test_the_level_behind_reverberation_is_drawn_from_its_span(section, rir_bank, waves):
+    plain, louder = (WaveAugment(section(prob=1.0, reverb_share=1.0, reverb_gain=gain), None, rir_bank)(waves, np.arange(8), 1, 2)
+                     for gain in ([0, 0], [-14, 6]))
+    gains = 20 * torch.log10((louder / plain).mean(1))
+    assert ((gains > -14) & (gains < 6)).all() and gains.max() - gains.min() > 5
+
+
 def test_noise_has_the_ratio_of_its_kind(section, noise_bank, waves):
     for kind, span in (("noise", [0, 15]), ("music", [30, 31]), ("babble", [13, 20])):
         conf = section(prob=1.0, reverb_share=0.0, kinds=[kind], **{f"{kind}_snr": span})
@@ -78,6 +100,8 @@ def test_nothing_asked_for_leaves_the_waves_alone(section, waves):
 @pytest.mark.parametrize("changes, banks, says", [
     ({"prob": 0.5}, (None, "rirs"), "asks for noise.*--musan.*reverb_share=1"),
     ({"prob": 0.5}, ("noises", None), "asks for reverberation.*--rirs.*reverb_share=0"),
+    ({"prob": 0.5, "reverb_share": 1, "both_share": 0.1}, (None, "rirs"), "asks for noise.*both_share=0"),
+    ({"prob": 0.5, "reverb_share": 0, "both_share": 0.1}, ("noises", None), "asks for reverberation.*both_share=0"),
     ({"prob": 0.5, "kinds": []}, ("noises", "rirs"), "augment.kinds is empty"),
     ({"prob": 0.5, "babble_speakers": [3, 11]}, ("noises", "rirs"), "up to 11 talkers"),
 ])

@@ -331,6 +331,7 @@ WAVES = "data.input=waves augment.prob=0.6"
 @pytest.mark.parametrize("words, option", [
     (("--stop-stage", 2, "--set", "copies.kinds=[reverb,babble]"), "--musan"),
     (("--stop-stage", 2, "--set", "copies.kinds=[reverb,babble]", "--musan", "/tmp"), "--rirs"),
+    (("--set", f"{WAVES} augment.reverb_share=1.0 augment.both_share=0.4"), "--musan"),
     (("--set", WAVES), "--musan"), (("--set", WAVES, "--musan", "/tmp"), "--rirs"), (("--stage", 3, "--set", WAVES), "--musan"),
 ])
 def test_noises_that_the_configuration_asks_for_are_missed_at_once(stages, words, option):

@@ -15,13 +15,11 @@ from wespk.training.schedules import teacher_temperature
 from wespk.utils import config
 from wespk.utils.errors import InputError
 
-HEAD = "loss.name=none objective.head_hidden=10 objective.head_dim=6 train.num_epochs=2 optimizer.lr=0.02 "
+HEAD = "loss.name=none objective.head_hidden=10 objective.head_dim=6 train.num_epochs=1 schedule.warmup_epochs=1 optimizer.lr=0.02 "
 CASES = {
-    "dino": "objective.name=dino objective.head_outputs=12 objective.temperature_warmup=0.5",
-    "dino, all crops": "objective.name=dino objective.head_outputs=12 objective.student_sees_all=true",
+    "dino": "objective.name=dino objective.head_outputs=12 objective.temperature_warmup=0.5 objective.student_sees_all=true",
     "moco": "objective.name=moco objective.queue_size=20",
-    "simclr": "objective.name=simclr contrast.name=supcon crops.teacher_number=0",
-    "simclr with a margin": "objective.name=simclr contrast.name=sup_margin_con contrast.margin=0.2 crops.teacher_number=0",
+    "simclr": "objective.name=simclr contrast.name=sup_margin_con contrast.margin=0.2 crops.teacher_number=0",
 }
 
 
@@ -38,9 +36,9 @@ def test_micro_batches_give_what_the_whole_batch_gives_and_a_resumed_run_what_an
         return checkpoint.load(checkpoint.newest(trainer.experiment.checkpoints))
 
     whole, pieces = trained("whole"), trained("pieces", " train.accumulate=2")
-    assert_weights_close(whole, pieces, rtol=1e-8, atol=1e-10)
+    assert_weights_close(whole, pieces, rtol=1e-5, atol=1e-6)
     with pytest.raises(KeyboardInterrupt):
-        trained("resumed", source=StoppingCrops(at=3))
+        trained("resumed", source=StoppingCrops(at=2))
     assert_weights_close(whole, trained("resumed"), rtol=0, atol=0)
 
 
@@ -52,7 +50,7 @@ def build(name, sets=""):
 
 
 def test_dinos_student_may_see_the_teachers_crops_which_are_not_compared_with_themselves():
-    objective, crops = build("dino, all crops")
+    objective, crops = build("dino", "objective.temperature_warmup=0")
     found = objective(crops)["loss"]
     objective.criterion.centre.zero_()
     objective.eval()  # neither centre nor statistics move; in training mode, as above, they are the batch's
@@ -82,7 +80,7 @@ def test_moco_keeps_the_student_and_queues_the_teachers_keys():
 
 
 def test_simclr_is_the_contrastive_loss_without_labels_behind_a_head():
-    objective, crops = build("simclr with a margin")
+    objective, crops = build("simclr")
     outputs = objective(crops, outputs=True)[1]
     assert outputs.shape == (5, 3, 6)
     expected = build_loss({"name": "sup_margin_con", "margin": 0.2}, None, None)(outputs, None)
@@ -101,4 +99,4 @@ def test_simclr_is_the_contrastive_loss_without_labels_behind_a_head():
 ])
 def test_contradictions_are_refused_before_training(name, sets, says):
     with pytest.raises(InputError, match=says):
-        check_model(config.load(sets=f"model.name=xvector {HEAD} schedule.warmup_epochs=0 train.batch_size=8 {CASES[name]} {sets}"))
+        check_model(config.load(sets=f"model.name=xvector {HEAD} train.batch_size=8 {CASES[name]} {sets}"))

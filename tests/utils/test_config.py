@@ -80,6 +80,9 @@ def test_another_model_name_drops_the_options_of_the_first(conf_file):
     base = conf_file("model: {name: ecapa_tdnn, channels: 512}\n")
     over = conf_file("model: {name: resnet34}\n", "over.yaml")
     assert config.load(base, over)["model"] == {"name": "resnet34"}
+    objective = conf_file("objective: {name: sdpn, prototypes: 8}\n", "objective.yaml")
+    assert config.load(objective, sets="objective.name=dino")["objective"] == {"name": "dino"}
+    assert config.load(objective, sets="objective.koleo=0")["objective"] == {"name": "sdpn", "prototypes": 8, "koleo": 0}
 
 
 @pytest.mark.parametrize("text, says", [
