@@ -287,9 +287,14 @@ def test_losses_that_do_not_hang_on_the_embeddings_are_told():
 
 
 def test_an_objective_with_one_loss_refuses_a_balance():
-    for sets in ("balance.method=min_norm", "balance.weights=[1,2]"):
-        with pytest.raises(InputError, match="objective 'supervised' has one loss, there is nothing to balance"):
-            check_model(config.load(sets=f"model.name=xvector {sets}"))
+    alone = "objective.name=contrastive contrast.name=none balance.method=fixed balance.weights=[1,2]"
+    for sets, name in (("balance.method=min_norm", "supervised"), ("balance.weights=[1,2]", "supervised"), (alone, "contrastive")):
+        sets = f"model.name=xvector {sets}"
+        with pytest.raises(InputError, match=f"objective '{name}' has one loss, there is nothing to balance") as error:
+            check_model(config.load(sets=sets))
+        remedy = "set balance.method=sum and balance.weights=[], or give it two"
+        assert remedy in str(error.value)
+        check_model(config.load(sets=f"{sets} balance.method=sum balance.weights=[]"))
 
 
 def test_the_section_becomes_a_balance():

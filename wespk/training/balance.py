@@ -124,8 +124,9 @@ def check_used(conf, objective):
     asked = conf["balance"]["method"] != "sum" or conf["balance"]["weights"]
     if asked and not any(isinstance(module, Balance) for module in objective.modules()):
         raise InputError(f"balance.method={conf['balance']['method']}, balance.weights={conf['balance']['weights']}: the "
-                         f"objective '{conf['objective']['name']}' has one loss, there is nothing to balance; leave the "
-                         "section 'balance' as it is by default, or take another objective.name")
+                         f"objective '{conf['objective']['name']}' has one loss, there is nothing to balance: set "
+                         "balance.method=sum and balance.weights=[], or give it two (objective.name=contrastive with "
+                         "a loss.name and a contrast.name other than none)")
 
 
 class Balance(nn.Module):
