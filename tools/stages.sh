@@ -48,6 +48,11 @@ trials=
 score_norm=asnorm
 top_n=300
 cohort=speaker
+scoring=cosine
+plda=
+calibrate=none
+quality=
+p_target=0.05
 expected=
 help_message="usage: bash run.sh [--option value ...]
 
@@ -99,6 +104,12 @@ scoring (stages 5 to 7)
   --score-norm KIND    asnorm, snorm, znorm, tnorm or none
   --top-n N            cohort scores that asnorm keeps for each side
   --cohort KIND        speaker (mean of each training speaker) or utterance
+  --scoring KIND       cosine, or plda: PLDA's scores as well, in LIST.plda
+  --plda WORDS         how PLDA is trained, 'lda-dim=100 whiten=true' for instance; see wespk.bin.train_plda --help
+  --calibrate KIND     log-likelihood ratios in LIST.*.llr, learnt from trials of known answer: among held-out speakers
+                       (dev), or some of the training speakers (train), whom the network knows; none
+  --quality LIST       of duration, magnitude, cohort and snr: measures that calibration takes into account
+  --p-target P         prior probability of a target that calibration should serve best
   --expected FILE      recorded results (YAML) with which the report compares
 what a recipe says of itself
   --recipe DIR         folder of the recipe: its data, exp and conf
@@ -230,6 +241,7 @@ check_options() {
   if [[ ! $cohort =~ ^(speaker|utterance)$ ]]; then
     die "--cohort takes speaker or utterance, not '$cohort'"
   fi
+  check_scoring_options
 }
 
 check_files() { # stop unless the files $2, separated by commas, that option $1 names are there

@@ -68,8 +68,9 @@ bias_suffixes() { # $suffixes: of the scores by the loss's own bias, nothing for
 }
 
 plan_5() {
-  local scores suffixes
+  local scores suffixes plda_suffix plda_options
   bias_suffixes
+  plda_kinds
   title=scoring reads="$(embeddings_read), $tested/eval/trials" writes="$home/scores/LIST.cosine"
   options=("mean=train") outputs=()
   plan_scores
@@ -77,7 +78,11 @@ plan_5() {
     inputs+=("$exp/checkpoints/average.pt")
     reads+=", $exp/checkpoints/average.pt" writes+=", LIST.bias.llr"
   fi
-  score_files cosine "${suffixes[@]}"
+  if [ "$scoring" = plda ]; then
+    options+=("${plda_options[@]}") inputs+=("$(given_labels)") writes+=", LIST.plda"
+    existing outputs "$home"/plda/{backend.json,mean.vec,transform.mat,plda}
+  fi
+  score_files cosine "${suffixes[@]}" "${plda_suffix[@]}"
   existing outputs "${scores[@]}"
 }
 
@@ -93,6 +98,9 @@ check_5() {
 work_5() {
   local name out suffixes models
   bias_suffixes
+  if [ "$scoring" = plda ]; then
+    train_backend
+  fi
   for name in "${names[@]}"; do
     out=$home/scores/$name.cosine
     models_of "$name"
@@ -107,6 +115,12 @@ work_5() {
         "${models[@]}"
       agree "$out" "$(count "$out")" "$(count "$tested/eval/trials/$name")"
     fi
+    if [ "$scoring" = plda ]; then
+      out=$home/scores/$name.plda
+      run python -m wespk.bin.score_plda --trials "$tested/eval/trials/$name" --out "$out" \
+        --embeddings "$home/embeddings/eval/xvector.scp" --backend "$home/plda" "${models[@]}"
+      agree "$out" "$(count "$out")" "$(count "$tested/eval/trials/$name")"
+    fi
   done
 }
 
@@ -115,18 +129,27 @@ norm_options() { # $options: what decides the normalised scores
   if [ "$score_norm" = asnorm ]; then
     options+=("top_n=$top_n")
   fi
+  calibration_options
 }
 
 plan_6() {
-  local name
+  local name kind kinds plda_suffix plda_options
   title="score normalisation" reads="$home/scores/LIST.cosine" writes="$home/scores/LIST.cosine.$score_norm"
   outputs=()
   norm_options
   plan_scores
   inputs+=("$(given_labels)")
+  calibrated_kinds
+  calibration_inputs
+  if [ "${#kinds[@]}" -gt 0 ]; then
+    title+=" and calibration" writes+=", LIST.*.llr"
+  fi
   for name in "${names[@]}"; do
     inputs+=("$home/scores/$name.cosine")
     existing outputs "$home/scores/$name.cosine.$score_norm"
+    for kind in "${kinds[@]}"; do
+      existing outputs "$home/scores/$name.$kind.llr"
+    done
   done
 }
 
@@ -141,9 +164,15 @@ check_6() {
   check_scores
   score_files cosine
   build_on 5 "${scores[@]}"
+  check_calibration
 }
 
 work_6() {
+  work_norm
+  work_calibration
+}
+
+work_norm() {
   local name out models words=(--method "$score_norm" --top-n "$top_n"
     --embeddings "$home/embeddings/eval/xvector.scp" --mean-embeddings "$exp/embeddings/train/xvector.scp"
     --cohort-scp "$exp/embeddings/train/xvector.scp")
@@ -175,10 +204,12 @@ report_suffixes() { # $reported: the suffixes of the score files that are report
   if [ "${#suffixes[@]}" -gt 0 ]; then
     reported+=(bias.llr)
   fi
+  calibrated_kinds
+  reported+=("${plda_suffix[@]}" "${kinds[@]/%/.llr}")
 }
 
 plan_7() {
-  local name reported scores suffixes
+  local name reported scores suffixes kinds plda_suffix plda_options
   title="metrics and report" reads="$home/scores" writes="$home/results"
   options=() inputs=() outputs=()
   plan_scores
@@ -206,16 +237,20 @@ left_out() { # say which trial lists the report, which is written anew, will not
 }
 
 check_7() {
-  local path scores options suffixes
+  local path scores options suffixes kinds plda_suffix plda_options
   bias_suffixes
+  calibrated_kinds
   left_out
-  score_files cosine "${suffixes[@]}"
+  score_files cosine "${suffixes[@]}" "${plda_suffix[@]}"
   for path in "${scores[@]}"; do
     need 5 "$path"
   done
-  build_on 5 "${scores[@]}"
-  if [ "$score_norm" != none ]; then
-    score_files "cosine.$score_norm"
+  build_on 5 "${plda_options[@]}" "${scores[@]}"
+  if [ "$score_norm$calibrate" != nonenone ]; then
+    score_files "${kinds[@]/%/.llr}"
+    if [ "$score_norm" != none ]; then
+      score_files "cosine.$score_norm" "${kinds[@]/%/.llr}"
+    fi
     for path in "${scores[@]}"; do
       need 6 "$path"
     done
@@ -225,7 +260,7 @@ check_7() {
 }
 
 work_7() {
-  local name suffix suffixes reported scores='' keys='' readings='' measure=() words=()
+  local name suffix suffixes reported kinds plda_suffix plda_options scores='' keys='' readings='' measure=() words=()
   report_suffixes
   for name in "${names[@]}"; do
     for suffix in "${reported[@]}"; do

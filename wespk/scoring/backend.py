@@ -57,7 +57,9 @@ class Backend:
         folder = Path(folder)
         (folder / "backend.json").unlink(missing_ok=True)  # written last: a folder without it is not whole
         write_array64(folder / "mean.vec", self.front.mean, text)
-        if self.front.matrix is not None:
+        if self.front.matrix is None:
+            (folder / "transform.mat").unlink(missing_ok=True)
+        else:
             write_array64(folder / "transform.mat", self.front.matrix, text)
         write_plda(folder / "plda", self.plda.mean, self.plda.transform, self.plda.psi, text)
         kept = {"transform": self.front.matrix is not None, "length_norm": self.front.length_norm}

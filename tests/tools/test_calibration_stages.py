@@ -1,0 +1,94 @@
+"""PLDA and calibration in tools/stages.sh: what is called with what, what is done again, what is refused."""
+
+import shutil
+
+import pytest
+
+from tests.tools.test_stages import Stages
+
+PLDA = ("--scoring", "plda", "--plda", "lda-dim=100 whiten=true")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """The folder of a recipe after stage 6 with PLDA and calibration, and a copy of it."""
+    folder = tmp_path_factory.mktemp("calibrated") / "a JOB"
+    Stages(folder).run("--stop-stage", 6, *PLDA, "--calibrate", "dev", "--quality", "duration,cohort")
+    shutil.copytree(folder, folder.with_name("copy"))
+    return folder
+
+
+@pytest.fixture
+def stages(done):
+    shutil.rmtree(done)
+    shutil.copytree(done.with_name("copy"), done)
+    return Stages(done)
+
+
+def calls_of(stages, name):
+    return [line for line in stages.calls().splitlines() if f"wespk.bin.{name} " in line]
+
+
+def test_every_score_file_of_both_kinds_is_calibrated_by_the_held_out_speakers(stages):
+    written = {path.name for path in (stages.exp / "scores").iterdir()}
+    kinds = ("cosine", "cosine.asnorm", "cosine.asnorm.llr", "plda", "plda.llr")
+    assert written == {f"{name}.{kind}" for name in "AB" for kind in kinds}
+    stages.only(6, *PLDA, "--calibrate", "dev", "--quality", "duration,cohort", "--force", "true")
+    (trained, other) = calls_of(stages, "train_calibration")
+    assert f"--trials {stages.data}/dev/trials/dev" in trained and "calibration/cosine.asnorm " in trained
+    assert "calibration/plda " in other
+    measures = calls_of(stages, "measure_quality")
+    assert len(measures) == 3 and all("utt2dur" in line and "--feats" not in line for line in measures)
+    folder = stages.exp / "calibration"
+    for call, name in zip(calls_of(stages, "apply_calibration")[::2], "AB"):
+        assert call.endswith(f"--quality {folder}/{name}.quality/duration,{folder}/{name}.quality/cohort")
+    (embedded, _) = calls_of(stages, "extract_embeddings")
+    assert f"--data {stages.data}/dev" in embedded and "--device cpu" in embedded
+
+
+def test_training_speakers_are_parted_from_their_cohort(stages):
+    stages.only(6, "--calibrate", "train")
+    assert len(calls_of(stages, "make_calibration_trials")) == 1
+    first, *others = calls_of(stages, "score_norm")[::-1]
+    assert "calibration/cohort.scp" in first and all("embeddings/train/xvector.scp" in line for line in others)
+    assert not calls_of(stages, "extract_embeddings") and not calls_of(stages, "measure_quality")
+
+
+def test_the_plda_options_reach_its_training_and_change_it(stages):
+    _, said, _ = stages.only(5, "--scoring", "plda", "--plda", "lda-dim=50")
+    assert "option plda" in " ".join(said)
+    (trained,) = calls_of(stages, "train_plda")
+    assert trained.endswith("--lda-dim 50") and f"--utt2spk {stages.data}/train/utt2spk" in trained
+    status, _, errors = stages.only(6, *PLDA, "--calibrate", "dev", check=False)
+    assert status == 1 and "stage 6 builds on stage 5, which is out of date (option plda was 'lda-dim=50', is" in errors
+
+
+def test_the_report_is_of_raw_and_calibrated_scores_and_needs_both(stages):
+    options = (*PLDA, "--calibrate", "dev", "--quality", "duration,cohort")
+    stages.only(7, *options)
+    (measured,) = calls_of(stages, "compute_metrics")
+    for kind in ("cosine", "cosine.asnorm", "plda", "cosine.asnorm.llr", "plda.llr"):
+        assert f"scores/B.{kind}," in measured
+    status, _, errors = stages.only(7, *PLDA, "--calibrate", "dev", check=False)
+    assert status == 1 and "stage 7 builds on stage 6, which is out of date (option quality" in errors
+    (stages.exp / "scores" / "A.plda.llr").unlink()
+    status, _, errors = stages.only(7, *options, check=False)
+    assert status == 1 and "A.plda.llr, which stage 6 makes" in errors
+
+
+@pytest.mark.parametrize("words, says", [
+    (("--scoring", "lda"), "--scoring takes cosine or plda"), (("--plda", "lda-dim=5"), "give --scoring plda as well"),
+    (("--calibrate", "true"), "--calibrate takes none, train or dev, not 'true'"),
+    (("--calibrate", "train", "--scoring", "plda"), "speakers that it was trained on"),
+    (("--quality", "duration"), "give --calibrate as well"),
+    (("--quality", "duration,length", "--calibrate", "dev"), "not 'length'"),
+])  # fmt: skip
+def test_options_that_mean_nothing_are_refused(stages, words, says):
+    status, _, errors = stages.run(*words, check=False)
+    assert status == 1 and says in errors
+
+
+def test_without_held_out_speakers_they_cannot_calibrate(stages):
+    shutil.rmtree(stages.data / "dev" / "trials")
+    status, _, errors = stages.only(6, "--calibrate", "dev", "--force", "true", check=False)
+    assert status == 1 and "dev/trials/dev, which stage 1 makes" in errors

@@ -1,0 +1,174 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # arrays are filled by name
+# PLDA in stage 5 (--scoring plda) and calibration in stage 6 (--calibrate). To be sourced by tools/stages.sh; see
+# tools/stages/scores.sh, which calls these.
+
+check_scoring_options() {
+  local measure measures
+  if [[ ! $scoring =~ ^(cosine|plda)$ ]]; then
+    die "--scoring takes cosine or plda, not '$scoring'"
+  fi
+  if [ -n "$plda" ] && [ "$scoring" != plda ]; then
+    die "--plda says how PLDA is trained: give --scoring plda as well"
+  fi
+  if [[ ! $calibrate =~ ^(none|train|dev)$ ]]; then
+    die "--calibrate takes none, train or dev, not '$calibrate'"
+  fi
+  if [ "$calibrate$scoring" = trainplda ]; then
+    die "--calibrate train would calibrate PLDA on speakers that it was trained on, where it is far too sure: give \
+--calibrate dev"
+  fi
+  if [ -n "$quality" ] && [ "$calibrate" = none ]; then
+    die "--quality names measures for calibration: give --calibrate as well"
+  fi
+  IFS=, read -ra measures <<<"$quality"
+  for measure in "${measures[@]}"; do
+    if [[ ! $measure =~ ^(duration|magnitude|cohort|snr)$ ]]; then
+      die "--quality takes duration, magnitude, cohort and snr, separated by commas, not '$measure'"
+    fi
+  done
+}
+
+plda_kinds() { # $plda_suffix: the suffix of the PLDA scores, if there are any; $plda_options: what decides them
+  plda_suffix=() plda_options=()
+  if [ "$scoring" = plda ]; then
+    plda_suffix=(plda) plda_options=("plda=$plda")
+  fi
+}
+
+train_backend() { # the PLDA model, in $home/plda
+  local word words=()
+  for word in $plda; do
+    words+=("--${word%%=*}" "${word#*=}")
+  done
+  run python -m wespk.bin.train_plda --embeddings "$exp/embeddings/train/xvector.scp" --utt2spk "$(given_labels)" \
+    --out-dir "$home/plda" "${words[@]}"
+}
+
+calibrated_kinds() { # $kinds: the suffixes of the scores that are calibrated, each to SUFFIX.llr; and what plda_kinds sets
+  plda_kinds
+  kinds=()
+  if [ "$calibrate" != none ]; then
+    kinds=("cosine$(if [ "$score_norm" != none ]; then printf '.%s' "$score_norm"; fi)" "${plda_suffix[@]}")
+  fi
+}
+
+calibration_options() { # append to $options what decides the calibrated scores
+  if [ "$calibrate" != none ]; then
+    options+=("calibrate=$calibrate" "quality=$quality" "p_target=$p_target" "scoring=$scoring")
+  fi
+}
+
+calibration_inputs() { # append to $inputs
+  local set name
+  if [ "$calibrate" = none ]; then
+    return
+  fi
+  for name in "$data/$calibrate"/{utt2spk,utt2sess,utt2dur,feats.scp,trials/dev} "$tested"/eval/{utt2dur,feats.scp}; do
+    existing inputs "$name"
+  done
+  for name in "${names[@]}"; do
+    existing inputs "$home/scores/$name.plda"
+  done
+}
+
+check_calibration() {
+  local name scores plda_suffix plda_options
+  if [ "$calibrate" = none ]; then
+    return
+  fi
+  if [ "$calibrate" = dev ]; then
+    need 1 "$data/dev/trials/dev"
+    need 2 "$data/dev/feats.scp"
+  fi
+  plda_kinds
+  score_files "${plda_suffix[@]}"
+  for name in "${scores[@]}"; do
+    need 5 "$name"
+  done
+  build_on 5 "${plda_options[@]}" "${scores[@]}"
+}
+
+quality_tables() { # $tables: the option that names the tables of measures in folder $1, if any are asked for
+  tables=()
+  if [ -n "$quality" ]; then
+    tables=(--quality "$1/${quality//,/,$1/}")
+  fi
+}
+
+measure_quality() { # of trial list $2 with embeddings $3 and the data folder $4 into folder $1; further options follow
+  local words=()
+  if [[ ,$quality, == *,duration,* ]]; then
+    words+=(--utt2dur "$4/utt2dur")
+  fi
+  if [[ ,$quality, == *,snr,* ]]; then
+    words+=(--feats "$4/feats.scp")
+  fi
+  if [ -n "$quality" ]; then
+    run python -m wespk.bin.measure_quality --trials "$2" --embeddings "$3" --out-dir "$1" --top-n "$top_n" \
+      --mean-embeddings "$exp/embeddings/train/xvector.scp" "${words[@]}" "${@:5}"
+  fi
+}
+
+# Trials whose answers are known, to calibrate by: among some training speakers, the others being the cohort, or among
+# the held-out ones. Sets $key (the trials), $heard (their embeddings), $source (their data folder), $others (the cohort).
+calibration_trials() {
+  local words=()
+  if [ "$calibrate" = train ]; then
+    existing words "$data/train/utt2sess"
+    run python -m wespk.bin.make_calibration_trials --utt2spk "$data/train/utt2spk" --out-dir "$home/calibration" \
+      --embeddings "$exp/embeddings/train/xvector.scp" "${words[@]/#/--utt2sess=}"
+    key=$home/calibration/trials heard=$exp/embeddings/train/xvector.scp
+    source=$data/train others=$home/calibration/cohort.scp
+    return
+  fi
+  key=$data/dev/trials/dev heard=$home/calibration/dev/xvector.scp
+  source=$data/dev others=$exp/embeddings/train/xvector.scp
+  words=(--exp "$exp" --data "$data/dev" --out "$home/calibration/dev")
+  run python -m wespk.bin.extract_embeddings "${words[@]}" --device "$(if [ "$num_gpus" -gt 0 ]; then
+    printf cuda
+  else
+    printf cpu
+  fi)"
+  run python -m wespk.bin.extract_embeddings "${words[@]}" --merge true
+}
+
+work_calibration() {
+  local key heard source others kind kinds name mean tables models plda_suffix plda_options cohort_words=() folder=$home/calibration
+  calibrated_kinds
+  if [ "${#kinds[@]}" -eq 0 ]; then
+    return
+  fi
+  mean=(--mean-embeddings "$exp/embeddings/train/xvector.scp")
+  calibration_trials
+  if [ "$cohort" = speaker ]; then
+    cohort_words=(--cohort-utt2spk "$(given_labels)")
+  fi
+  run python -m wespk.bin.score_cosine --trials "$key" --embeddings "$heard" "${mean[@]}" --out "$folder/cosine"
+  if [ "$score_norm" != none ]; then
+    run python -m wespk.bin.score_norm --scores "$folder/cosine" --embeddings "$heard" "${mean[@]}" --cohort-scp "$others" \
+      "${cohort_words[@]}" --method "$score_norm" --top-n "$top_n" --utt2spk "$source/utt2spk" \
+      --out "$folder/cosine.$score_norm"
+  fi
+  if [ "$scoring" = plda ]; then
+    run python -m wespk.bin.score_plda --trials "$key" --embeddings "$heard" --backend "$home/plda" --out "$folder/plda"
+  fi
+  measure_quality "$folder/quality" "$key" "$heard" "$source" --cohort-scp "$others" "${cohort_words[@]}"
+  quality_tables "$folder/quality"
+  for kind in "${kinds[@]}"; do
+    run python -m wespk.bin.train_calibration --scores "$folder/$kind" --trials "$key" --out "$folder/$kind.json" \
+      --p-target "$p_target" "${tables[@]}"
+  done
+  for name in "${names[@]}"; do
+    models_of "$name"
+    measure_quality "$folder/$name.quality" "$tested/eval/trials/$name" "$home/embeddings/eval/xvector.scp" \
+      "$tested/eval" --cohort-scp "$exp/embeddings/train/xvector.scp" "${cohort_words[@]}" "${models[@]}"
+    quality_tables "$folder/$name.quality"
+    for kind in "${kinds[@]}"; do
+      run python -m wespk.bin.apply_calibration --model "$folder/$kind.json" --scores "$home/scores/$name.$kind" \
+        --out "$home/scores/$name.$kind.llr" "${tables[@]}"
+      agree "$home/scores/$name.$kind.llr" "$(count "$home/scores/$name.$kind.llr")" \
+        "$(count "$home/scores/$name.$kind")"
+    done
+  done
+}
