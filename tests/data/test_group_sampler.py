@@ -77,8 +77,8 @@ def test_any_step_can_be_made_without_those_before_it():
 
 
 @pytest.mark.parametrize("counts, batch_size, pieces, message", [
-    ([4] * 5 + [1] * 9, 16, 1, "5 speakers have 2 utterances or more, and a batch of 16 takes 8: lower train.batch_size, or "
-     r"the 2 \(loss.utterances; of the contrastive objective, objective.utterances\)"),
+    ([4] * 5 + [1] * 9, 16, 1, ("5 speakers have 2 utterances or more, and a batch of 16 takes 8: .*"
+                                r"\(loss.utterances; of the contrastive objective, objective.utterances\)")),
     ([4] * 9, 6, 2, "batch_size 6 is 3 speakers x 2 utterances, too few for two speakers in each of 2"),
     ([4] * 9, 1, 1, "batch_size 1 is 0 speakers"),
 ])

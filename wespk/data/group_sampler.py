@@ -31,8 +31,8 @@ class GroupPlan(EpochPlan):
         wanted = batch_size // utterances
         if (counts > 0).sum() < wanted:
             raise InputError(f"{(counts > 0).sum()} speakers have {utterances} utterances or more, and a batch of "
-                             f"{batch_size} takes {wanted}: lower train.batch_size, or the {utterances} (loss.utterances; of the "
-                             "contrastive objective, objective.utterances)")
+                             f"{batch_size} takes {wanted}: lower train.batch_size, or the {utterances} "
+                             "(loss.utterances; of the contrastive objective, objective.utterances)")
         self.steps_per_epoch = self._steps(counts, max(1, wanted))
         self._counts = np.minimum(counts, self.steps_per_epoch)
         if self._counts.sum() // self.steps_per_epoch // self.pieces < 2:
