@@ -92,6 +92,27 @@ def test_a_loss_without_classes_takes_its_tensors(old, tmp_path):
     assert "loss head: " in lines[-1]
 
 
+@pytest.mark.parametrize("loss", ["aam_softmax", "sphereface2"])
+@pytest.mark.parametrize("to_contrastive", [True, False])
+def test_a_head_goes_from_supervised_to_contrastive_training_and_back(old, tmp_path, loss, to_contrastive):
+    both = "objective.name=contrastive contrast.name=caa_margin_con"
+    path = old(f"loss.name={loss} {'' if to_contrastive else both}")
+    sets = f"train.init_head=by_name {both if to_contrastive else ''}"
+    _, objective, before, lines = start(path, tmp_path, loss=loss, sets=sets)
+    own, theirs = objective.loss.state_dict(), checkpoint.load(path)["loss"]
+    ours, of_them = ("classification.", "") if to_contrastive else ("", "classification.")
+    for i, speaker in enumerate(NEW):
+        wanted = theirs[f"{of_them}weight"][OLD.index(speaker)] if speaker in OLD else before[f"{ours}weight"][i]
+        assert torch.equal(own[f"{ours}weight"][i], wanted), speaker
+    if loss == "sphereface2":
+        assert torch.equal(own[f"{ours}bias"], theirs[f"{of_them}bias"])
+    if to_contrastive:
+        assert torch.equal(own["contrast.weight"], before["contrast.weight"])
+        assert "kept as initialised: contrast.weight" in lines[1]
+    else:
+        assert "not used: contrast.weight" in lines[1]
+
+
 @pytest.mark.parametrize("there, here, sets, speakers, says", [
     ("triplet", "triplet", "", NEW, "loss.name=triplet shares no tensor with the checkpoint's: set train.init_head=none"),
     ("ge2e loss.utterances=2", "ge2e", "train.extra_classes=keep", NEW, "has no weights for classes: set train.extra_classes=drop"),

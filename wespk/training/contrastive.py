@@ -131,6 +131,7 @@ class Contrastive(Objective):
     """
 
     sections = ("loss", "views", "contrast")
+    head = "classification."
 
     def __init__(self, conf, num_classes, utterances=1, classify="all"):
         super().__init__()

@@ -6,7 +6,7 @@ import torch
 
 from wespk.models.layers import relu_slopes
 from wespk.training import checkpoint
-from wespk.training.objectives import build_objective
+from wespk.training.objectives import build_objective, find_objective
 from wespk.utils import config
 from wespk.utils.errors import InputError
 
@@ -58,7 +58,8 @@ class InitialWeights:
     def load(self, objective):
         """Put the weights into a new ``objective``, built for ``classes``. Returns lines for the log.
 
-        Where the checkpoint's network is this one with ReLU in place of PReLU, the slopes become 0: ``layers.relu_slopes``.
+        The classification loss of a contrastive objective and that of a supervised one take each other's tensors. Where
+        the checkpoint's network is this one with ReLU in place of PReLU, the slopes become 0: ``layers.relu_slopes``.
 
         Raises ``InputError`` if the network has no tensor in common with the checkpoint's or, for ``init_head: by_name``,
         the head's tensors have other shapes or no class is found.
@@ -84,7 +85,8 @@ class InitialWeights:
         return lines
 
     def _load_head(self, objective):
-        own, theirs, names = objective.loss.state_dict(), self.state["loss"], self.state["speakers"]
+        own, names = objective.loss.state_dict(), self.state["speakers"]
+        theirs = _named_as(objective.head, find_objective(self.state["config"]).head, self.state["loss"])
         by_class = _tensors_by_class(objective, self.conf, len(self.classes))
         if self.conf["train"]["extra_classes"] == "keep" and not by_class:
             raise self._refusal("has no weights for classes", "train.extra_classes=drop")
@@ -116,6 +118,13 @@ class InitialWeights:
     def _refusal(self, problem, remedy):
         return InputError(f"train.init_from: {self.path}: the head of loss.name={self.conf['loss']['name']} {problem}: set "
                           f"{remedy}")
+
+
+def _named_as(here, there, tensors):
+    """``tensors`` with the beginnings of an objective's names, ``there``, put as ``here``; None: one of them has no head."""
+    if here is None or there is None:
+        return tensors
+    return {here + name[len(there) :] if name.startswith(there) else name: value for name, value in tensors.items()}
 
 
 def _tensors_by_class(objective, conf, num_classes):

@@ -19,12 +19,15 @@ class Objective(nn.Module):
     sections: those of the configuration's method sections (``METHOD_SECTIONS``) that it reads; ``views`` and ``crops`` decide the
     source. utterances: of each speaker in a batch; None: any. has_margin, set_margin: of the schedule ``margin``.
 
+    head: how the names of the classification loss's tensors begin among those of ``loss``; None: there is no such loss.
+
     joint: its loss compares the utterances of a batch, so that micro-batches are to give what the whole batch would. Then
     forward(inputs, labels, outputs=True) -> tuple of tensors (B, ...), and ``losses(*outputs)``, with those of several
     micro-batches one below another, gives what forward gives without ``outputs``.
     """
 
     sections = ()
+    head = None
     utterances = None
     has_margin = False
     joint = False

@@ -42,6 +42,7 @@ class Supervised(Objective):
     """
 
     sections = ("loss",)
+    head = ""
 
     def __init__(self, conf, num_classes):
         super().__init__()
