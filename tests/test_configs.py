@@ -15,6 +15,8 @@ LOSS_OF = {"_c": "resnet34_sphereface2_c", "_a": "resnet34_sphereface2_a", "er":
 
 def load(path):
     """The configuration in ``path``; one for stage 8 is laid over what it is made for."""
+    if "finetune" in path.stem:
+        return config.load(path.with_name("minicn_small.yaml" if "minicn" in path.stem else "resnet34.yaml"), path)
     if "lmft" not in path.stem or path.stem == "lmft_waves":
         return config.load(path)
     return config.load(SUPERVISED / f"{LOSS_OF.get(path.stem[-2:], 'resnet34')}.yaml", path)
@@ -44,6 +46,27 @@ def test_a_configuration_builds_its_network(path):
 def test_a_recipe_configuration_is_short(path):
     lines = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
     assert 1 <= len(lines) <= 25
+
+
+def test_recipes_for_two_corpora_differ_only_where_they_say_so():
+    folder = ROOT / "egs" / "cnceleb" / "supervised" / "conf"
+    same = {path.name for path in folder.glob("*.yaml")} & {path.name for path in SUPERVISED.glob("*.yaml")}
+    assert len(same) >= 15
+    for name in same - {"ecapa1024_contrastive.yaml"}:
+        assert load(folder / name) == load(SUPERVISED / name), name
+
+
+@pytest.mark.parametrize("overlay, kinds", [("finetune", ("resnet34", "ecapa1024_sphereface2_c", "resnet34_p_spherespeaker")),
+                                            ("minicn_finetune", ("minicn_small", "minicn_sphereface2_a"))])
+def test_fine_tuning_from_another_corpus_is_shorter_and_slower_and_gives_a_new_head_its_margin_late(overlay, kinds):
+    folder = ROOT / "egs" / "cnceleb" / "supervised" / "conf"
+    for name in kinds:
+        base, fine = config.load(folder / f"{name}.yaml"), config.load(folder / f"{name}.yaml", folder / f"{overlay}.yaml")
+        assert 3 * fine["train"]["num_epochs"] <= base["train"]["num_epochs"] + 1
+        assert fine["optimizer"]["lr"] < base["optimizer"]["lr"] / 2 and fine["loss"] == base["loss"]
+        margin = fine["margin"]
+        assert fine["schedule"]["warmup_epochs"] < margin["start_epoch"] < margin["end_epoch"] < fine["train"]["num_epochs"] / 1.5
+        assert (fine["train"]["init_head"], fine["model"]) == ("none", base["model"])
 
 
 def test_the_overlay_for_waveforms_fits_every_full_size_configuration():
