@@ -116,8 +116,11 @@ calibration_trials() {
   local words=()
   if [ "$calibrate" = train ]; then
     existing words "$data/train/utt2sess"
+    if [ "${#words[@]}" -gt 0 ]; then
+      words=(--utt2sess "${words[0]}")
+    fi
     run python -m wespk.bin.make_calibration_trials --utt2spk "$data/train/utt2spk" --out-dir "$home/calibration" \
-      --embeddings "$exp/embeddings/train/xvector.scp" "${words[@]/#/--utt2sess=}"
+      --embeddings "$exp/embeddings/train/xvector.scp" "${words[@]}"
     key=$home/calibration/trials heard=$exp/embeddings/train/xvector.scp
     source=$data/train others=$home/calibration/cohort.scp
     return
