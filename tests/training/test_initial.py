@@ -230,3 +230,12 @@ def test_the_fingerprint_is_of_weights_and_speakers(old):
     assert fingerprint(state) == fingerprint({**state, "step": 9})
     assert fingerprint(state) != fingerprint({**state, "speakers": OLD[::-1]})
     assert fingerprint(state) != fingerprint({**state, "loss": {"weight": state["loss"]["weight"] + 1e-3}})
+
+
+def test_features_other_than_those_of_the_checkpoint_are_warned_of(old, tmp_path):
+    path = old("loss.name=aam_softmax features.compress=1")
+    assert not any("other features" in line for line in start(path, tmp_path)[3])
+    lines = start(path, tmp_path, sets="features.high_freq=5500 features.cmn=none")[3]
+    (line,) = [line for line in lines if "other features" in line]
+    assert line.endswith("WARNING: it was trained on other features: features.high_freq 0.0 there, 5500 here, features.cmn "
+                         "mean there, none here")  # fmt: skip

@@ -79,10 +79,17 @@ class InitialWeights:
             raise InputError(f"train.init_from: {self.path} shares no tensor with this network")
         slopes = relu_slopes(model, theirs)
         model.load_state_dict({**taken, **slopes}, strict=False)
-        lines = [_report("network", own, theirs, taken)]
+        lines = [_report("network", own, theirs, taken), *self._other_features()]
         if slopes:
             lines.append(f"network: of these, the {len(slopes)} slopes of PReLUs are set to 0, as it was one of ReLUs there")
         return lines
+
+    def _other_features(self):
+        """A line for the log, if the network was trained on other features than those that it is given now."""
+        then, now = self.state["config"]["features"], self.conf["features"]
+        differ = [f"features.{name} {then.get(name)} there, {value} here" for name, value in now.items()
+                  if name != "compress" and then.get(name) != value]
+        return [f"network: WARNING: it was trained on other features: {', '.join(differ)}"] if differ else []
 
     def _load_head(self, objective):
         own, names = objective.loss.state_dict(), self.state["speakers"]
