@@ -6,7 +6,7 @@ import pytest
 
 from wespk.bin.plot_curves import plot_curves
 from wespk.metrics.plots import curves_png
-from wespk.scoring.curves import over_seeds, read_curves
+from wespk.scoring.curves import over_seeds, path_labels, read_curves
 from wespk.utils.cli import main
 from wespk.utils.errors import InputError
 
@@ -60,8 +60,29 @@ def test_seeds_of_a_system_share_a_line_and_the_picture_does_not_depend_on_the_d
     assert picture.startswith(b"\x89PNG")
     call(capsys, experiments=systems, figures="loss,weight_a,lr", labels="fixed,fixed,norm", out=tmp_path / "two.png")
     assert (tmp_path / "two.png").read_bytes() == picture
+    (tmp_path / "level").mkdir()
+    (tmp_path / "fixed").rename(tmp_path / "level/norm")
+    said = call(capsys, experiments=systems.replace("fixed", "level/norm"), figures="loss", out=tmp_path / "two.png").out
+    assert f"loss of level/norm (2), {tmp_path.name}/norm (1)" in said
+    (tmp_path / "level/norm").rename(tmp_path / "fixed")
     said = call(capsys, experiments=systems, figures="loss", labels="A,B,C", out=tmp_path / "two.png", title="T").out
     assert "loss of A (1), B (1), C (1)" in said
+
+
+@pytest.mark.parametrize("folders, labels", [
+    ("g/aam/seed1 g/aam/seed2 g/sf2/seed1", "aam aam sf2"),
+    ("g/aam/u10/seed1 g/sf2/u10/seed1 g/sf2/u20/seed1", "aam/u10 sf2/u10 sf2/u20"),
+    ("g/aam/seed1 g/aam/seed1-lm g/aam/seed2-lm", "aam aam-lm aam-lm"),
+    ("g/aam/seed1 h/aam/seed1", "g/aam h/aam"),
+    ("exp/ecapa exp/seeds x/../exp/ecapa2", "ecapa seeds ecapa2"),
+])  # fmt: skip
+def test_different_systems_have_different_labels_and_seeds_of_one_the_same(folders, labels):
+    assert path_labels([f"/top/{folder}" for folder in folders.split()]) == labels.split()
+
+
+def test_what_no_path_tells_apart_asks_for_labels():
+    with pytest.raises(InputError, match="two systems would be called /g/aam-lm: .*; give --labels"):
+        path_labels(["/g/aam/seed1-lm", "/g/aam-lm/seed1"])
 
 
 def test_the_band_is_drawn_where_there_are_seeds():
@@ -80,6 +101,13 @@ def test_what_cannot_be_drawn_is_refused_and_nothing_written(capsys, systems, tm
     out = tmp_path / "x.png"
     errors = call(capsys, status=1, **{"experiments": systems, "figures": "loss", "out": out, **changes}).err
     assert says in errors and not out.exists()
+
+
+def test_a_folder_given_twice_is_refused(capsys, systems, tmp_path):
+    again = f"{systems},{tmp_path}/norm/../fixed/seed1"
+    for labels in ("", "A,B,C,D"):
+        errors = call(capsys, status=1, experiments=again, figures="loss", labels=labels, out=tmp_path / "x.png").err
+        assert "norm/../fixed/seed1 is given twice" in errors and not (tmp_path / "x.png").exists()
 
 
 def test_a_damaged_line_is_named(tmp_path):

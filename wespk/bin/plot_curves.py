@@ -14,16 +14,15 @@ def plot_curves(experiments: str, figures: str, out: str, labels: str = "", titl
         experiments: experiment folders, comma-separated
         figures: names of figures, comma-separated; a wrong one makes the command list those that are there
         out: PNG file to write
-        labels: what to call the system of each experiment, comma-separated; empty: the folder's name, or the name of
-            the folder above one that is called seedN
+        labels: what to call the system of each experiment, comma-separated; empty: its path, or that of the folder
+            above one called seedN or seedN-lm (fine-tuned, with -lm at the end), cut to what tells the systems apart
         title: what to write above the panels
     """
-    import re
     from pathlib import Path
 
     from wespk.io.atomic import open_atomic
     from wespk.metrics.plots import curves_png
-    from wespk.scoring.curves import system_curves
+    from wespk.scoring.curves import path_labels, system_curves
     from wespk.utils.errors import InputError
 
     folders = [Path(word) for word in experiments.split(",") if word]
@@ -33,10 +32,11 @@ def plot_curves(experiments: str, figures: str, out: str, labels: str = "", titl
         raise InputError("--experiments and --figures need one name at least")
     if given and len(given) != len(folders):
         raise InputError(f"--labels has {len(given)} names for {len(folders)} experiments; seeds of a system share a name")
-    found = [folder.resolve() for folder in folders]
-    own = [folder.parent.name if re.fullmatch(r"seed\d+(-lm)?", folder.name) else folder.name for folder in found]
+    for at, folder in enumerate(folders):
+        if folder.resolve() in [other.resolve() for other in folders[:at]]:
+            raise InputError(f"--experiments: {folder} is given twice, and would count as two seeds: give it once")
     systems = {}
-    for folder, label in zip(folders, given or own):
+    for folder, label in zip(folders, given or path_labels(folders)):
         systems.setdefault(label, []).append(folder)
     curves = {label: system_curves(seeds, names) for label, seeds in systems.items()}
     panels = [{"figure": name, "lines": [{"label": label, **curves[label][name]} for label in curves]} for name in names]

@@ -1,6 +1,7 @@
 """Figures that training notes in metrics.jsonl -> curves over epochs, of one experiment or of several seeds of a system."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,25 @@ def over_seeds(curves):
     values = np.array([[curve[epoch] for epoch in epochs] for curve in curves])
     sd = np.std(values, axis=0, ddof=1).tolist() if len(curves) > 1 else None
     return {"epochs": epochs, "mean": values.mean(axis=0).tolist(), "sd": sd}
+
+
+def path_labels(folders):
+    """What to call the system of each experiment: its resolved path, cut to as few last parts as tell the systems apart.
+
+    The system of SYSTEM/seedN is SYSTEM, and of SYSTEM/seedN-lm, what fine-tuning made of it, SYSTEM-lm. Raises
+    ``InputError`` where two systems have one label all the same.
+    """
+    systems = []
+    for folder in folders:
+        path = Path(folder).resolve()
+        seed = re.fullmatch(r"seed\d+(-lm)?", path.name)
+        systems.append((path.parent.parts, seed[1] or "") if seed else (path.parts, ""))
+    for depth in range(1, max(len(parts) for parts, _ in systems) + 1):
+        labels = [f"{Path(*parts[-depth:])}{tuned}" for parts, tuned in systems]
+        if len(set(labels)) == len(set(systems)):
+            return labels
+    double = next(label for label, own in zip(labels, systems) if dict(zip(labels, systems))[label] != own)
+    raise InputError(f"two systems would be called {double}: a folder of this name and one fine-tuned; give --labels")
 
 
 def system_curves(folders, figures):
