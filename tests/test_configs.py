@@ -123,3 +123,26 @@ def test_the_contrastive_configurations_have_the_published_values(corpus, margin
     assert (conf["optimizer"]["name"], conf["optimizer"]["lr"], conf["train"]["batch_size"]) == ("adam", 0.01, 256)
     assert (conf["views"]["number"], conf["views"]["clean"], conf["balance"]["method"]) == (2, 1, "min_norm")
     assert (conf["data"]["chunk_frames"], conf["model"]["channels"], conf["model"]["embed_dim"]) == (300, 1024, 192)
+
+
+@pytest.mark.parametrize("corpus", ["voxceleb", "cnceleb"])
+def test_the_sdpn_configurations_have_the_published_values(corpus):
+    from wespk.training.run import check_model
+    from wespk.training.schedules import learning_rate
+
+    conf = config.load(ROOT / "egs" / corpus / "selfsup" / "conf" / "ecapa1024_sdpn.yaml")
+    objective = check_model(conf)
+    learning = sum(p.numel() for p in objective.parameters() if p.requires_grad)
+    assert abs(learning / 1e6 - (28.51 + 0.26)) < 0.3  # encoder, head and prototypes, as counted from the released code
+    assert (objective.criterion.num_prototypes, objective.criterion.dim, objective.momentum) == (1024, 256, (0.996, 1.0))
+    assert (objective.criterion.temperature, objective.criterion.sharpen, objective.criterion.sinkhorn_iters) == (0.1, 0.25, 3)
+    assert objective.weights == {"me_max": 1, "koleo": 0.1} and objective.model.embed_dim == 512
+    crops, augment = conf["crops"], conf["augment"]
+    assert (crops["teacher_number"], crops["student_number"], crops["teacher_frames"], crops["student_frames"]) == (1, 4, 400, 200)
+    shares = [augment["prob"] * share for share in (augment["both_share"], 1 - augment["both_share"])]
+    assert shares == pytest.approx([2 / 6, 3 / 6], abs=1e-3) and augment["reverb_share"] == 0.25
+    optimizer, schedule, steps = conf["optimizer"], conf["schedule"], conf["train"]["num_epochs"]
+    assert (optimizer["name"], optimizer["momentum"], optimizer["weight_decay"], optimizer["decay_all"]) == ("sgd", 0.9, 5e-5, False)
+    rate = [learning_rate(step, steps, "cosine", optimizer["lr"], schedule["final_lr"]) for step in (0, steps)]
+    assert rate == pytest.approx([0.4 * conf["train"]["batch_size"] / 256, 1e-5]) and conf["train"]["batch_size"] == 384
+    assert (conf["train"]["grad_clip"], conf["train"]["clip_each"], conf["train"]["average"]) == (3, True, 1)
