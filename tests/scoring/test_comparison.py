@@ -220,6 +220,26 @@ def test_a_list_that_does_not_fit_is_named(folder):
         folder.compare()
 
 
+def test_curves_that_cannot_be_drawn_are_missing_and_the_tables_are_not(folder):
+    folder.define(curves=["weight"])
+    for system in ("a", "b"):
+        folder.noted(f"{system}/seed1", 1, 2)
+        folder.noted(f"{system}/seed2", 3, 4)
+    (folder.root / "a/seed2/metrics.jsonl").unlink()
+    (folder.root / "b/seed2/metrics.jsonl").write_text('{"step": 9, "epoch": 9, "weight": 1}\n')
+    for seed in (1, 2):
+        folder.noted(f"b/seed{seed}-lm", 5, 6)
+    found = folder.compare()
+    assert len(found["tables"]) == 2 and [line["system"] for line in found["curves"][0]["lines"]] == ["b-lm"]
+    absent, apart = found["missing"]
+    assert absent.startswith(f"curves: 'a' has none: {folder.root}/a/seed2/metrics.jsonl: there is no such file")
+    assert apart.startswith(f"curves: 'weight' of {folder.root}/b/seed1, ") and "no epoch in common" in apart
+    for seed in (1, 2):
+        (folder.root / f"b/seed{seed}-lm/metrics.jsonl").write_text("null\n")
+    found = folder.compare()
+    assert "curves" not in found and len(found["tables"]) == 2 and "seed1-lm/metrics.jsonl:1: not what" in found["missing"][2]
+
+
 def test_the_command_writes_the_same_files_every_time(folder, capsys):
     line = ["--grid", f"{folder.path}/g.yaml", "--root", f"{folder.root}", "--data", f"{folder.data}", "--bootstrap", "20"]
     written = []

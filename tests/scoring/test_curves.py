@@ -116,3 +116,10 @@ def test_a_damaged_line_is_named(tmp_path):
         file.write('{"step"')
     with pytest.raises(InputError, match=r"metrics.jsonl:2: not a line of JSON"):
         read_curves(exp)
+
+
+@pytest.mark.parametrize("line", ["null", "[1]", '{"epoch": 1}', '{"step": null}', '{"step": 2, "epoch": [1]}'])
+def test_a_line_that_is_no_record_is_named(tmp_path, line):
+    exp = noted(tmp_path / "x", at(1, loss=1), json.loads(line))
+    with pytest.raises(InputError, match=r"metrics.jsonl:2: not what training notes"):
+        read_curves(exp)

@@ -12,15 +12,25 @@ from wespk.utils.registry import nearest
 
 
 def read_records(path):
-    """The lines of a ``metrics.jsonl`` as dicts, in order. Raises ``InputError`` naming the file, and a damaged line."""
+    """The lines of a ``metrics.jsonl`` as dicts, in order: each has a number "step", and "epoch", if there, is one too.
+
+    Raises ``InputError`` naming the file, and a damaged line.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; training (stage 3) writes it into the experiment's folder")
     for number, line in enumerate(read_lines(path), start=1):
         try:
-            yield json.loads(line)
+            record = json.loads(line)
         except ValueError:
             raise InputError(f"{path}:{number}: not a line of JSON; train again (stage 3)") from None
+        if not isinstance(record, dict) or not _is_number(record.get("step")) or not _is_number(record.get("epoch", 0)):
+            raise InputError(f"{path}:{number}: not what training notes, {{\"step\": number, ...}}; train again (stage 3)")
+        yield record
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def read_curves(folder):
@@ -98,19 +108,30 @@ def grid_curves(grid, root, cells):
     """The curves that a ``Grid`` asks for, of its (row, level) ``cells``, whose experiments lie under ``root``.
 
     Returns ([{"figure", "lines": [{"system", "level", "label", "epochs", "mean", "sd"}]}], sentences on what is missing).
-    A cell without the figure has no line, and a figure that no cell has is put down among the sentences.
+    A cell without the figure has no line. A figure that no cell has is put down among the sentences, and so are a cell
+    whose ``metrics.jsonl`` cannot be read and a figure whose seeds have no epoch in common.
     """
     panels, missing = {name: [] for name in grid.curves}, []
-    known = set()
+    known, told = set(), set()
     for row, level in cells if panels else ():
+        label = row.label if level is None else f"{row.label}, {grid.levels[level]}"
         folders = [root / grid.folder(row, level, seed) for seed in grid.seeds]
-        seeds = [read_curves(folder) for folder in folders]
+        try:
+            seeds = [read_curves(folder) for folder in folders]
+        except InputError as error:
+            missing.append(f"curves: '{label}' has none: {error}")
+            continue
         known.update(*seeds)
         for name, lines in panels.items():
             if all(name in curves for curves in seeds):
-                label = row.label if level is None else f"{row.label}, {grid.levels[level]}"
-                drawn = _named(name, folders, [curves[name] for curves in seeds])
+                try:
+                    drawn = _named(name, folders, [curves[name] for curves in seeds])
+                except InputError as error:
+                    missing.append(f"curves: {error}")
+                    told.add(name)
+                    continue
                 lines.append({"system": row.name, "level": level, "label": label, **drawn})
-    for name in [name for name, lines in panels.items() if not lines]:
-        missing.append(f"curves: no system has the figure '{name}'{nearest(name, known)}; there is: {', '.join(sorted(known))}")
+    for name in [name for name, lines in panels.items() if not lines and name not in told]:
+        there = ", ".join(sorted(known)) or "none"
+        missing.append(f"curves: no system has the figure '{name}'{nearest(name, known)}; there is: {there}")
     return [{"figure": name, "lines": lines} for name, lines in panels.items() if lines], missing
