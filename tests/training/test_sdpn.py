@@ -177,8 +177,11 @@ def test_labels_are_read_nowhere_in_training(tmp_path, wave_dir, labels):  # noq
 
 def test_bfloat16_is_for_the_networks_alone():
     objective, crops = objective_and_crops("train.bf16=true")
+    inside = []
+    for network in (objective.student, objective.teacher):
+        network.segment.register_forward_hook(lambda module, inputs, output: inside.append(output.dtype))
     found = objective(crops, None)
-    assert {value.dtype for value in found.values()} == {torch.float32}
+    assert {value.dtype for value in found.values()} == {torch.float32} and inside == [torch.bfloat16] * 2
     found["loss"].backward()
     assert all(p.grad.isfinite().all() for p in objective.parameters() if p.grad is not None)
 
