@@ -108,7 +108,8 @@ scoring (stages 5 to 7)
   --plda WORDS         how PLDA is trained, 'lda-dim=100 whiten=true' for instance; see wespk.bin.train_plda --help
   --calibrate KIND     log-likelihood ratios in LIST.*.llr, learnt from trials of known answer: among held-out speakers
                        (dev), or some of the training speakers (train), whom the network knows; none
-  --quality LIST       of duration, magnitude, cohort and snr: measures that calibration takes into account
+  --quality LIST       of duration, magnitude, cohort and snr: measures that calibration takes into account; a few
+                       hundred trials are too few to learn from them
   --p-target P         prior probability of a target that calibration should serve best
   --expected FILE      recorded results (YAML) with which the report compares
 what a recipe says of itself

@@ -49,7 +49,8 @@ def score(place, trials, part):
 def measure(place, trials, part, **changes):
     options = {"trials": trials, "embeddings": place / part / "xvector.scp", "utt2dur": place / part / "utt2dur",
                "mean_embeddings": place / "train/xvector.scp", "cohort_scp": place / "cal/cohort.scp",
-               "cohort_utt2spk": place / "train/utt2spk", "top_n": 10, "out_dir": place / f"{part}.quality"}  # fmt: skip
+               "cohort_utt2spk": place / "train/utt2spk", "top_n": 10,
+               "out_dir": place / f"{part}.quality"}  # fmt: skip
     return run(measure_quality, **{**options, **changes})
 
 
@@ -146,8 +147,8 @@ def test_enrolments_of_several_utterances_are_measured_as_one(place):
 
 def test_a_trial_has_the_same_ratio_whichever_side_comes_first(measured):
     names = ("duration", "magnitude", "cohort")
-    run(train_calibration, scores=measured / "train.cosine", trials=measured / "cal/trials", out=measured / "model.json",
-        quality=tables(measured, "train", *names))  # fmt: skip
+    run(train_calibration, scores=measured / "train.cosine", trials=measured / "cal/trials",
+        out=measured / "model.json", quality=tables(measured, "train", *names))  # fmt: skip
     enroll, test, scores = read_scores(measured / "eval.cosine")
     write_scores(measured / "swapped.cosine", test, enroll, scores)
     found = []
@@ -160,7 +161,8 @@ def test_a_trial_has_the_same_ratio_whichever_side_comes_first(measured):
 
 def test_files_that_do_not_fit_are_named(measured, capsys):
     def training(**changes):
-        options = {"scores": measured / "train.cosine", "trials": measured / "cal/trials", "out": measured / "model.json"}
+        options = {"scores": measured / "train.cosine", "trials": measured / "cal/trials"}
+        options["out"] = measured / "model.json"
         status = run(train_calibration, **{**options, **changes})
         return status, capsys.readouterr().err
 
