@@ -17,8 +17,9 @@ A run that is done is not started again. run.sh would find that out too, but tak
 done as long as these are still the same and all that its stages have noted of their inputs and outputs (see
 stage_mark.py) is true. Anything else is left to run.sh to judge. What fine-tuning (stage 8) makes of a run, seedN-lm, has
 such a note of its own and is judged by itself: without it the run is still compared as it was trained. So are the
-evaluations on further data folders (--evaluate), which lie in seedN/on/NAME: they can be asked for after the training.
-What concerns one run stands in grid_runs.py.
+evaluations on further data folders (--evaluate), which lie in seedN/on/NAME: they can be asked for after the training,
+and a later call without them goes on comparing by them (see grid_evaluations.py). What concerns one run stands in
+grid_runs.py.
 """
 
 import argparse
@@ -32,12 +33,13 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from grid_evaluations import check_features, further_data, note, noted, with_noted
 from grid_runs import Task, clock, command, command_of, evaluations, merged, not_done, start
 from submit.array_job import quoted, tail
 from submit.visible_gpus import visible_gpus
 
 from wespk.utils.errors import InputError
-from wespk.utils.grid import NAME, OWN_OPTIONS, Grid, check_fine_tuning, read_grid
+from wespk.utils.grid import OWN_OPTIONS, Grid, check_fine_tuning, read_grid
 from wespk.utils.registry import nearest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,6 +120,8 @@ def make_plan(given, behind):
     for run in grid.runs:
         if (run.system, run.level) not in plan.confs:
             plan.confs[run.system, run.level] = merged(plan, run)
+    check_features(plan)
+    noted(plan.root)
     return plan
 
 
@@ -140,21 +144,6 @@ def run_options(words, known):
             value = words.pop(0)
         options[name] = value
     return options
-
-
-def further_data(words, grid, own):
-    """The data folders of ``NAME=DIR`` words: name -> absolute path. Raises ``InputError``."""
-    found = {}
-    if words and not grid.judged_by_scores:
-        raise InputError("--evaluate: this grid ends at stage 3 and is judged by held-out speakers, without trial lists")
-    for word in words:
-        name, equals, folder = word.partition("=")
-        if not equals or not NAME.fullmatch(name) or name in found:
-            raise InputError(f"--evaluate takes NAME=DIR, each name once and fit for a folder, not '{word}'")
-        if not os.path.isdir(os.path.join(folder, "eval", "trials")) or os.path.realpath(folder) == os.path.realpath(own):
-            raise InputError(f"--evaluate {word}: not another data folder with eval/trials, as stages 1 and 2 make it")
-        found[name] = Path(os.path.abspath(folder))
-    return found
 
 
 def gpu_slots(per_job, jobs):
@@ -288,6 +277,7 @@ def main():
     status = make_data(plan, stopped)
     failed, done = [], []
     if not status and not stopped:
+        note(plan)
         done = [run for run in plan.chosen if not not_done(plan, run)]
         if done:
             say(f"{len(done)} of {len(plan.chosen)} runs are done already")
@@ -302,6 +292,7 @@ def main():
         raise SystemExit(128 + stopped.number)
     if status:
         raise SystemExit(1)
+    plan = with_noted(plan, say)
     compared = compare(plan, [run.folder + suffix for run in plan.grid.runs for suffix in not_done(plan, run)])
     if failed:
         report(failed)

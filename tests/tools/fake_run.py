@@ -31,6 +31,7 @@ def write(path, lines):
 def make_data(data):
     if not (data / "eval" / "utt2spk").exists():
         write(data / "eval" / "utt2spk", [f"{key} {key[:3]}" for key in KEYS])
+        write(data / "eval" / "feats.scp", [f"{key} ark" for key in KEYS])
         for path in (data / "eval" / "trials" / "hard", data / "dev" / "trials" / "dev"):
             write(path, [f"{a} {b} {'target' if same else 'nontarget'}" for a, b, same in PAIRS])
 

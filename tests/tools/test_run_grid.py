@@ -14,6 +14,8 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
+from wespk.data.stored import write_stamp
+from wespk.utils import config
 
 FAKE = Path(__file__).with_name("fake_run.py")
 GRID = {
@@ -326,8 +328,39 @@ def test_further_data_need_no_second_training_and_are_done_once(recipe, away):
     (recipe.folder / "fail").unlink()
     recipe.run(*away)
     assert stages_of(recipe.calls()) == [("sf2/seed1", "4", "7"), ("aam/seed2", "3", "7"), ("aam/seed2", "4", "7")]
+
+
+def test_a_later_call_without_further_data_goes_on_comparing_by_them_and_says_what_it_leaves_out(recipe, away):
+    recipe.run(*away)
+    text = (recipe.root / "COMPARISON.md").read_text()
+    said, _, made = recipe.run()
+    assert made == {} and (recipe.root / "COMPARISON.md").read_text() == text and "## cn/far: cosine" in text
+    assert f"cn was evaluated earlier (--evaluate {away[1]}) and stays in the comparison" in said
+    (recipe.root / "sf2/seed1/on/cn/scores/far.cosine").unlink()
     recipe.run()
+    text = (recipe.root / "COMPARISON.md").read_text()
+    assert "sf2/seed1/on/cn: not whole, so 'sf2' is left out of 'cn'" in text and text.count("not whole") == 1
+    shutil.rmtree(recipe.folder / "away")
+    said = recipe.run()[0]
+    assert "cn was evaluated earlier and is left out of the comparison: --evaluate cn=" in said
     assert "cn/far" not in (recipe.root / "COMPARISON.md").read_text()
+    (recipe.root / "evaluated.json").write_text("[]")
+    assert "evaluated.json: not the note" in recipe.run(status=1)[1] and recipe.calls() == []
+
+
+def test_features_that_the_systems_cannot_read_are_told_before_any_training(recipe, away):
+    features = config.load(recipe.folder / "conf/plain.yaml")["features"]
+    write_stamp(recipe.folder / "away/eval", features)
+    assert recipe.to_do(*away) == RUNS
+    write_stamp(recipe.folder / "away/eval", {**features, "num_mel_bins": 40})
+    errors = recipe.run(*away, status=1)[1]
+    assert f"--evaluate {away[1]}: 'aam/seed1': " in errors and "num_mel_bins 40 (now 80)" in errors
+    recipe.define(systems={"aam": {}, "sf2": {"set": "features.num_mel_bins=40"}})
+    assert "'aam/seed1': " in recipe.run(*away, status=1)[1] and recipe.calls() == []
+    assert recipe.to_do(*away, "--only", "sf2/*") == ["sf2/seed1", "sf2/seed2"]
+    (recipe.folder / "away/eval/feats.scp").unlink()
+    errors = recipe.run(*away, status=1)[1]
+    assert f"there is no {recipe.folder}/away/eval/feats.scp; run stage 2" in errors and recipe.calls() == []
 
 
 def test_further_data_that_cannot_be_used_are_refused(recipe, away):
