@@ -81,6 +81,8 @@ which stages, which experiment
                        made with the same 'features' section, instead of the experiment's own. The mean and the cohort
                        stay those of the experiment's training set; its own stage 4, which embeds that, is run first if
                        need be. Everything else goes to EXP/on/NAME/{embeddings,scores,results}
+                       A folder without the note of a stage 1 of ours (.stages) is taken to be of the recipe's corpus,
+                       whose speakers have one name in both; if it is not, write its corpus's name into DIR/corpus
   --eval-name NAME     that NAME; empty: after the folder (egs/NAME/RECIPE/data, NAME/data or NAME)
 how to run
   --nj N               array jobs of stages 2 and 4 (on GPUs: one a GPU)

@@ -53,10 +53,11 @@ def normalise(stage, **changes):
     return run(score_norm, **{**options, **changes})
 
 
-def test_a_cohort_of_another_corpus_may_hold_the_same_names(stage):
+def test_a_cohort_of_another_corpus_may_hold_the_same_names(stage, capsys):
     score(stage)
     same = {"cohort_scp": stage / "eval/xvector.scp", "cohort_utt2spk": stage / "eval/utt2spk"}
     assert normalise(stage, **same) == 1 and normalise(stage, **same, other_corpus="true") == 0
+    assert "--other-corpus true (run.sh: the name of the tested data's corpus in the file 'corpus' of" in capsys.readouterr().err
     assert normalise(stage, other_corpus="true", utt2spk=stage / "eval/utt2spk") == 1
 
 

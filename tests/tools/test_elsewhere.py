@@ -1,7 +1,9 @@
 """Stages 4 to 7 on another data folder's evaluation set (--eval-data); entry points are fakes."""
 
+import json
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -81,6 +83,37 @@ def test_names_are_compared_with_the_cohorts_only_within_a_corpus(kept, corpora)
     corpora.away("--top-n", 100, stage=6)
     assert words_of(corpora.calls(), "score_norm", "--other-corpus") == ["true"] * 2
     assert "--utt2spk" not in "".join(line for line in corpora.calls().splitlines() if "score_norm" in line)
+
+
+def test_a_folder_that_was_brought_along_says_its_corpus_in_a_file(corpora):
+    (corpora.other.data / ".stages" / "1.json").unlink()
+    (corpora.other.data / "corpus").write_text("cnceleb\n")
+    corpora.away("--top-n", 100, stage=6)
+    assert words_of(corpora.calls(), "score_norm", "--other-corpus") == ["true"] * 2
+
+
+SAME, OTHER = 1, 0
+
+
+@pytest.mark.parametrize("noted, named, found", [
+    (None, None, SAME), (None, "home", SAME), (None, "away", OTHER), (None, "two words", "does not hold one word"),
+    ("home", None, SAME), ("away", None, OTHER), ("away", "away\n", OTHER),
+    ("away", "home", "corpus says home, but stage 1 noted there: option corpus was 'away', is 'home'; remove the file"),
+])  # fmt: skip
+def test_a_corpus_is_another_by_what_stage_1_noted_or_a_file_says(tmp_path, noted, named, found):
+    if noted:
+        (tmp_path / ".stages").mkdir()
+        (tmp_path / ".stages/1.json").write_text(json.dumps({"options": {"corpus": noted}, "inputs": {}, "outputs": {}}))
+    if named:
+        (tmp_path / "corpus").write_text(named)
+    script = (f"set -eu; WESPK_ROOT='{ROOT}'; . '{ROOT}/tools/run_stage.sh'; . '{ROOT}/tools/stages/elsewhere.sh'; "
+              f"python() {{ '{sys.executable}' \"$@\"; }}; data=/d exp=/e home=/e/on/x tested='{tmp_path}' corpus=home; "
+              "if is_other_corpus; then exit 10; else exit 11; fi")  # fmt: skip
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    if isinstance(found, int):
+        assert done.returncode == 10 + found, done.stderr
+    else:
+        assert done.returncode == 1 and found in done.stderr
 
 
 def test_what_is_current_is_skipped_and_what_is_not_is_done_again(corpora):

@@ -36,14 +36,27 @@ check_elsewhere() { # the options; $eval_name
   fi
 }
 
-# Is $tested of another corpus than $data, by what stage 1 noted? Then a name in both need not be one speaker: VoxCeleb1
-# and CN-Celeb2 have an id10001 each.
+# Is $tested of another corpus than $data? Then a name in both need not be one speaker: VoxCeleb1 and CN-Celeb2 have an
+# id10001 each. Stage 1 notes the corpus; of a folder that was brought along, without such a note, the file $tested/corpus
+# may name it. Of a folder that does not say, it is taken for the same, so that equal names are refused and not overlooked.
 is_other_corpus() {
-  local reason
-  if [ "$home" = "$exp" ] || reason=$(data=$tested account 1 ready --option "corpus=$corpus"); then
+  local reason named=$corpus
+  if [ "$home" = "$exp" ]; then
     return 1
   fi
-  [[ $reason == "option corpus was "* ]]
+  if [ -e "$tested/corpus" ]; then
+    named=$(<"$tested/corpus")
+    if [[ ! $named =~ ^[A-Za-z0-9][A-Za-z0-9._+-]*$ ]]; then
+      die "$tested/corpus does not hold one word, the name of a corpus such as $corpus"
+    fi
+  fi
+  if ! reason=$(data=$tested account 1 ready --option "corpus=$named") && [[ $reason == "option corpus was "* ]]; then
+    if [ -e "$tested/corpus" ]; then
+      die "$tested/corpus says $named, but stage 1 noted there: ${reason%%;*}; remove the file"
+    fi
+    return 0
+  fi
+  [ "$named" != "$corpus" ]
 }
 
 evaluate_elsewhere() { # the stages asked for, on $eval_data

@@ -54,7 +54,8 @@ class Cohort:
 def _refuse(evaluated, cohort):
     raise InputError(
         f"'{evaluated}' of the trials and '{cohort}' of the cohort are one speaker: take a cohort, such as the "
-        "training set, without evaluation speakers"
+        "training set, without evaluation speakers; or if these are two corpora whose names say nothing of each other, "
+        "--other-corpus true (run.sh: the name of the tested data's corpus in the file 'corpus' of --eval-data)"
     )
 
 
