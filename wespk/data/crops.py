@@ -81,7 +81,7 @@ class WaveCrops(WaveChunks):
         numbers, rows = self.crops.drawn(part, batch.items.numpy())[0].ravel(), waves.flatten(0, 1)
         spoilt = self.crops.spoilt(part)
         if spoilt:
-            rows = self.augment.spoil(rows.clone(), numbers, self.seed, batch.epoch)
+            rows = self.augment.spoil(rows, numbers, self.seed, batch.epoch)
         feats = self.front_end.normalise(self.front_end(rows))
         if spoilt:
             feats = self.mask(feats, numbers, self.seed, batch.epoch)

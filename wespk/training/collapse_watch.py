@@ -8,7 +8,7 @@ from wespk.utils.log import get_logger
 AT_FIRST = 1.0  # epochs: untrained networks have all embeddings alike
 SPREAD, RANK, USED, UNIFORM = 0.1, 0.05, 0.05, 0.98
 
-REMEDIES = {
+MEANINGS = {
     "embedding_spread": "embeddings have nearly one direction",
     "effective_rank": "embeddings fill few directions",
     "prototypes_used": "few prototypes are chosen",
@@ -49,7 +49,7 @@ class CollapseWatch:
     def __call__(self, embeddings, stats, choices, batch, epochs):
         figures = {"embedding_spread": collapse.spread(embeddings).item(),
                    "effective_rank": collapse.effective_rank(embeddings).item()}
-        known = {name: stats[name].item() for name in REMEDIES if name in stats} | figures
+        known = {name: stats[name].item() for name in MEANINGS if name in stats} | figures
         # the embeddings of this process are fewer than the batch
         here = {name for name in signs(figures, len(embeddings))}
         found = here | {name for name in signs(known, batch, choices) if name not in figures}
@@ -57,7 +57,7 @@ class CollapseWatch:
             return figures
         new = sorted(found - self.told)
         if new:
-            said = "; ".join(f"{REMEDIES[name]} ({name} {known[name]:.3g})" for name in new)
+            said = "; ".join(f"{MEANINGS[name]} ({name} {known[name]:.3g})" for name in new)
             get_logger().warning("signs of collapse after %.2f epochs: %s. If it stays so: %s", epochs, said, ADVICE)
         self.told = found
         return figures
