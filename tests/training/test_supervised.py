@@ -47,6 +47,7 @@ def test_a_contradiction_is_told(sets, part):
 
 @pytest.mark.parametrize("sets", [
     "loss.name=subcenter loss.top_k=5",
+    "loss.name=spherespeaker loss.top_k=1500 margin.final=1",
     "loss.name=sphereface2 loss.bias_init=balanced",
     f"{M} margin.initial=1 margin.final=1.5",
     "loss.name=triplet loss.margin=0.1",

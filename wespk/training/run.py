@@ -43,10 +43,10 @@ def fit_model_to_features(conf):
                          "coefficients a frame; leave model.feat_dim out")
 
 
-def check_model(conf, num_classes=1000):
+def check_model(conf, num_classes=1_000_000):
     """Build network, loss and objective once, so that a misspelt option is an error before anything is computed.
 
-    num_classes: where the real number is not known yet, one that no option of a loss is too big for.
+    num_classes: where the real number is not known yet, one that no option of a loss is too big for (it costs no memory).
     """
     fit_model_to_features(conf)
     with torch.device("meta"):
