@@ -54,6 +54,10 @@ def test_a_file_for_certain_configurations_is_refused_by_others(conf_file):
     assert config.load(base, over)["seed"] == 5 and "only_for" not in config.load(base, over)
     with pytest.raises(InputError, match="c.yaml is made for loss.margin_type=C, but .* has A; .*made for that: a.yaml"):
         config.load(base, conf_file.folder / "c.yaml")
+    conf_file("include: [a.yaml]\n", "also_a.yaml")
+    conf_file("only_for: 3\n", "broken.yaml")
+    with pytest.raises(InputError, match="made for that: a.yaml, also_a.yaml$"):
+        config.load(base, conf_file.folder / "c.yaml")
     with pytest.raises(InputError, match="made for loss.name=sphereface2, but .* has aam_softmax"):
         config.load(over)
     for wrong, says in (("3", "only_for takes sections"), ("{seed: 3}", "only_for takes sections"),

@@ -193,12 +193,20 @@ def _misfits(only_for, conf):
             for name, wanted in options.items() if conf.get(section, {}).get(name) != wanted]
 
 
-def _check_fits(path, only_for, conf):
+def _made_for(path, rules):
+    """What a file, its includes counted in, is made for: {} for all, or where it cannot be read."""
+    try:
+        return _read_with_includes(path, rules).get(ONLY_FOR, {})
+    except InputError:
+        return {}
+
+
+def _check_fits(path, only_for, conf, rules):
     """Raise ``InputError``, naming files beside it that do, if the file ``path`` does not fit ``conf`` below it."""
     misfits = _misfits(only_for, conf)
     if misfits:
         name, wanted, found = misfits[0]
-        candidates = {p.name: read_yaml(p).get(ONLY_FOR) for p in sorted(Path(path).parent.glob("*.yaml"))}
+        candidates = {p.name: _made_for(p, rules) for p in sorted(Path(path).parent.glob("*.yaml"))}
         fitting = [p for p, asked in candidates.items() if asked and not _misfits(asked, conf)]
         raise InputError(f"{path} is made for {name}={wanted}, but what it is laid over has "
                          f"{'none' if found is None else found}; beside it, made for that: {', '.join(fitting) or 'none'}")
@@ -295,7 +303,7 @@ def _lay_over(conf, paths, sets):
     for path in paths:
         if path:
             over = _read_with_includes(path, rules)
-            _check_fits(path, over.pop(ONLY_FOR, {}), conf)
+            _check_fits(path, over.pop(ONLY_FOR, {}), conf, rules)
             conf = merge(conf, over)
     given = parse_sets(sets)
     _check(given, rules, "--set")
