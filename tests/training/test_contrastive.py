@@ -110,6 +110,8 @@ def test_bfloat16_is_for_the_network_alone():
     ("objective.utterances=true", "integer >= 1"),
     ("contrast.name=none contrast.margin=3", "leaves contrast.margin without effect"),
     ("loss.name=none loss.scale=77", "leaves loss.scale without effect"),
+    ("views.crops=same", "several of an utterance would always be equal"),
+    ("views.clean=3", "views.clean=3 of views.number=2"),
     ("views.number=1", "no positives but chance ones"),
     ("loss.name=ge2e", "objective.utterances=1 times 2 classified views are 2"),
     ("loss.name=triplet loss.utterances=3 objective.utterances=2", "loss.utterances=3 .*=2 times 2 classified views are 4"),
@@ -121,7 +123,7 @@ def test_bfloat16_is_for_the_network_alone():
 ])
 def test_contradictions_are_refused_before_training(sets, says):
     with pytest.raises(InputError, match=says):
-        check_model(config.load(sets="model.name=xvector objective.name=contrastive " + sets))
+        check_model(config.load(sets="model.name=xvector objective.name=contrastive views.crops=own " + sets))
 
 
 def test_supervised_training_refuses_to_go_without_its_loss():
@@ -132,7 +134,7 @@ def test_supervised_training_refuses_to_go_without_its_loss():
 def test_sections_without_effect_are_told():
     plain = config.load(sets="model.name=xvector")
     assert {"views.*", "contrast.*"} <= set(unused_options(plain, check_model(plain)))
-    conf = config.load(sets="model.name=xvector objective.name=contrastive loss.name=none")
+    conf = config.load(sets="model.name=xvector objective.name=contrastive loss.name=none views.crops=own")
     told = unused_options(conf, check_model(conf))
     assert not {"views.*", "contrast.*"} & set(told) and "margin.* (loss.name=none has none)" in told
 
@@ -157,6 +159,7 @@ def test_the_loss_falls_and_a_resumed_run_equals_an_uninterrupted_one(make_train
     assert records[-1][total] < records[0][total]
     if "min_norm" in name:
         assert {"weight_classification", "gradient_norm_contrast", "gradient_cosine"} <= records[0].keys()
+    assert ("margin" in records[-1]) == whole.objective.has_margin
     if name == "uncertainty":
         assert whole.objective.loss.balance.log_variances.abs().max() > 1e-3
 

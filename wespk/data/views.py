@@ -63,6 +63,13 @@ class Views:
         return torch.cat([feats[:, :first], rows.unflatten(0, chosen.shape[:2])], 1)
 
 
+def plan_views(conf):
+    """The ``Views`` of a whole configuration, whichever its ``data.input``."""
+    if conf["data"]["input"] == "feats":
+        return Views(conf, kinds=len(conf["copies"]["kinds"]))
+    return Views(conf, kinds=conf["views"]["number"] if conf["augment"]["prob"] else 0)
+
+
 class WaveViews(WaveChunks):
     """Views made on the training device: reverberation or noise as the section ``augment`` says, then features, then masks.
 
@@ -71,7 +78,7 @@ class WaveViews(WaveChunks):
 
     def __init__(self, data_dir, conf, musan_dir, rirs_dir, device="cpu", one_speed=False):
         super().__init__(data_dir, conf, musan_dir, rirs_dir, device, one_speed)
-        self.views = Views(conf, kinds=conf["views"]["number"] if conf["augment"]["prob"] else 0)
+        self.views = plan_views(conf)
 
     def fetch(self, epoch, items):
         """Samples (B, V, N), or (B, 1, N) if all views are of one crop."""
@@ -113,7 +120,7 @@ class FeatureViews(FeatureChunks):
 
     def _plan(self, conf):
         """What of the configuration says which views there are."""
-        return Views(conf, kinds=len(conf["copies"]["kinds"]))
+        return plan_views(conf)
 
     def identity(self):
         """One line an utterance or copy: what a resumed run must find unchanged."""

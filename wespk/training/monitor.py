@@ -80,6 +80,8 @@ class Monitor:
         for name in SHOWN:
             if name in record:
                 text[name] = f"{record[name]:.3g}"
+        text |= {name.removeprefix("loss_"): f"{value:.3f}" for name, value in record.items()
+                 if name.startswith(("loss_", "weight_"))}
         if record.get("margin"):
             text["margin"] = f"{record['margin']:.3f}"
         self.bar.set_postfix(text)

@@ -7,18 +7,18 @@ import torch
 
 from wespk.data import build_source
 from wespk.data.labels import noise_name
+from wespk.data.views import plan_views
 from wespk.features.front_end import FrontEnd
 from wespk.training import checkpoint
 from wespk.training.balance import check_used
 from wespk.training.experiment import Experiment
 from wespk.training.initial import InitialWeights
-from wespk.training.objectives import build_objective
+from wespk.training.objectives import METHOD_SECTIONS, build_objective
 from wespk.training.optimizers import build_optimizer, unused_options
 from wespk.training.sharded_head import check_shardable
 from wespk.training.trainer import Trainer
 from wespk.training.validation import HeldOutSpeakers
-from wespk.utils import dist
-from wespk.utils.config import revision
+from wespk.utils import config, dist
 from wespk.utils.errors import InputError
 from wespk.utils.log import get_logger
 from wespk.utils.seed import seed_everything
@@ -52,6 +52,8 @@ def check_model(conf, num_classes=1_000_000):
     with torch.device("meta"):
         objective = build_objective(conf, num_classes)
     check_used(conf, objective)
+    if "views" in objective.sections:
+        plan_views(conf)
     build_optimizer(objective, conf["optimizer"])
     if conf["runtime"]["shard_head"]:
         check_shardable(conf, objective.loss)
@@ -118,7 +120,7 @@ def _train(conf, exp, train_data, dev_data, device, musan, rirs, world):
 
 def _begin(experiment, conf, derived, fingerprint):
     notes = experiment.begin(conf, derived, fingerprint)
-    get_logger(experiment.log).info("===== started as: %s; revision %s =====", shlex.join(sys.orig_argv), revision())
+    get_logger(experiment.log).info("===== started as: %s; revision %s =====", shlex.join(sys.orig_argv), config.revision())
     return notes
 
 
@@ -133,4 +135,9 @@ def _announce(logger, conf, source, trainer, derived):
                 derived["parameters"] / 1e6, trainer.objective.summary(), derived["processes"], derived["device"])
     logger.info("learning rate %g -> %g for a whole batch of %d, used as given: not rescaled by batch or processes",
                 conf["optimizer"]["lr"], conf["schedule"]["final_lr"], conf["train"]["batch_size"])
+    astray = [section for section in METHOD_SECTIONS
+              if section not in trainer.objective.sections and conf[section] != config.load()[section]]
+    if astray:
+        logger.warning("without effect under objective.name=%s, though set: %s", conf["objective"]["name"],
+                       ", ".join(f"{section}.*" for section in astray))
     logger.info("options without effect in this run: %s", ", ".join(unused_options(conf, trainer.objective)) or "none")

@@ -80,11 +80,12 @@ class Trainer:
     def _schedules(self):
         schedule, m, per_epoch = self.conf["schedule"], self.conf["margin"], self.steps_per_epoch
         now = {"lr": learning_rate(self.step, self.total_steps, schedule["name"], self.conf["optimizer"]["lr"],
-                                   schedule["final_lr"], schedule["warmup_epochs"] * per_epoch),
-               "margin": margin(self.step, m["initial"], m["final"], m["start_epoch"] * per_epoch,
-                                m["end_epoch"] * per_epoch, m["shape"])}
+                                   schedule["final_lr"], schedule["warmup_epochs"] * per_epoch)}
         set_learning_rate(self.optimizer, now["lr"])
-        self.objective.set_margin(now["margin"])
+        if self.objective.has_margin:
+            now["margin"] = margin(self.step, m["initial"], m["final"], m["start_epoch"] * per_epoch,
+                                   m["end_epoch"] * per_epoch, m["shape"])
+            self.objective.set_margin(now["margin"])
         self.objective.before_step(self.step, self.total_steps)
         for module in self.objective.modules():
             if hasattr(module, "set_step"):
