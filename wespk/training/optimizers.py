@@ -8,7 +8,8 @@ from wespk.utils import dist
 
 def _groups(module, weight_decay, decay_all):
     """Parameter groups of what learns; a module names in ``undecayed`` those of its own that are never decayed."""
-    never = [p for m in module.modules() for name in getattr(m, "undecayed", ()) if (p := getattr(m, name)) is not None]
+    never = [p for m in module.modules() for name in getattr(m, "undecayed", ())
+             if (p := getattr(m, name)) is not None and p.requires_grad]
     rest = [p for p in module.parameters() if p.requires_grad and all(p is not other for other in never)]
     apart = [{"params": never, "weight_decay": 0.0}] if never else []
     if decay_all:
