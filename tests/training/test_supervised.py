@@ -27,6 +27,11 @@ def test_the_balanced_bias_is_balanced_at_the_first_margin():
     assert at_some != pytest.approx(at_zero, abs=0.1)
 
 
+def test_margins_by_shares_may_be_left_out_but_not_by_the_default_of_other_losses():
+    assert head("loss.name=spherespeaker margin.initial=0.2 margin.final=1").in_force() == pytest.approx((1.02, 0.02, 0.02))
+    assert head("loss.name=spherespeaker margin.final=0").in_force() == (1, 0, 0)
+
+
 def test_a_margin_that_no_schedule_moves_is_an_option_of_the_loss():
     assert head("loss.name=triplet loss.margin=0.1").margin == 0.1
     assert head("loss.name=a_softmax loss.margin=2").margin == 2
@@ -37,6 +42,8 @@ def test_a_margin_that_no_schedule_moves_is_an_option_of_the_loss():
     (f"{M} margin.final=1.5", "must be a number >= 1, not 0.0 (margin.initial)"),
     (f"{M} margin.initial=1 margin.final=0.5", "must be a number >= 1, not 0.5 (margin.final)"),
     ("margin.final=4", "not 4 (margin.final)"),
+    ("loss.name=spherespeaker", "margin.final=0.2 would train loss.name=spherespeaker with that share of its margins: set "
+                                "margin.final=1 (the share of m1, m2, m3 in force)"),
     ("loss.name=aam_sofmax", "did you mean 'aam_softmax'?"),
 ])
 def test_a_contradiction_is_told(sets, part):

@@ -94,7 +94,8 @@ class Loss(nn.Module):
 
     def log_odds(self):
         """What the trained loss says of a cosine, as ``log_odds.LogOdds``. Raises ``InputError`` if it says nothing."""
-        raise InputError(f"loss {type(self).__name__} trains no threshold: only sphereface2 offers log-odds by its bias")
+        raise InputError(f"loss {type(self).__name__} trains no threshold: only sphereface2 and spherespeaker offer "
+                         "log-odds by their bias")
 
     def forward(self, embeddings, labels):
         """embeddings: (B, D) floats; labels: (B,) int64. Returns a 0-dim loss, float32 or wider.
@@ -152,6 +153,7 @@ class MarginHead(ClassHead):
     """A class head with a margin, in the unit of the loss, that lies within ``limits`` (least, most)."""
 
     has_margin = True
+    margin_is_share = False  # whether its unit is the share in force of margins that are options of their own
 
     def __init__(self, embed_dim, num_classes, margin, limits=(0, math.inf)):
         super().__init__(embed_dim, num_classes)

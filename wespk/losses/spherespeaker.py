@@ -100,6 +100,8 @@ class SphereSpeaker(BinaryHead):
     Before a batch in turns, ``set_step`` is to be called. Raises ``InputError`` otherwise, and for options that do not fit.
     """
 
+    margin_is_share = True
+
     def __init__(self, embed_dim, num_classes, scale=32.0, margin=1.0, m1=None, m2=None, m3=None, reading="combined",
                  alternate_by=None, two_sided=False, m3_on="cosine", lam=0.7, t=3, positive_power=0.0, top_k=0,
                  gradient_ratio=0.0, bias_init="zero", detach_g=False, block_size=0):

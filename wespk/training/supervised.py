@@ -7,12 +7,14 @@ from wespk.models import build_model
 from wespk.training.objectives import OBJECTIVES, Objective
 from wespk.utils.errors import InputError
 
+LEAST_SHARE = 0.5  # of a loss's margins: margin.final below it is another loss's, such as the default
+
 
 def build_head(conf, embed_dim, num_classes):
     """The loss of the section ``loss``. One whose margin follows the section ``margin`` starts with its ``initial``.
 
-    Raises ``InputError`` for ``loss.margin`` where the schedule says it, and for an ``initial`` or ``final`` margin that
-    the loss cannot take.
+    Raises ``InputError`` for ``loss.margin`` where the schedule says it, for an ``initial`` or ``final`` margin that the
+    loss cannot take, and for a ``final`` one that is meant in radians where the loss takes a share.
     """
     options = dict(conf["loss"])
     if not load_all().find(options["name"]).has_margin:
@@ -21,6 +23,10 @@ def build_head(conf, embed_dim, num_classes):
         raise InputError("loss.margin: the margin follows the section 'margin'; set margin.initial, margin.final and the "
                          "epochs between which it grows (a constant one: start_epoch = end_epoch = 0)")
     margin = conf["margin"]
+    if load_all().find(options["name"]).margin_is_share and 0 < margin["final"] < LEAST_SHARE:
+        raise InputError(f"margin.final={margin['final']:g} would train loss.name={options['name']} with that share of its "
+                         "margins: set margin.final=1 (the share of m1, m2, m3 in force), or 0 for none; for margins below "
+                         f"{LEAST_SHARE:g} of those given, give smaller m1, m2, m3")
     try:
         loss = build_loss({**options, "margin": margin["initial"]}, embed_dim, num_classes)
     except InputError as error:
