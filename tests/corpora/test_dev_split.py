@@ -114,3 +114,10 @@ def test_when_nontargets_run_out_the_targets_are_cut_to_their_number():
     utterances = corpus_of([12], [2])  # 67 pairs of one speaker, 24 of two
     _, _, labels = make_trials(utterances, seed=1)
     assert labels.sum() * 2 == len(labels) and len(labels) <= 48
+
+
+def test_joined_utterances_that_share_a_session_are_not_across_sessions():
+    sessions = {"x": "a+b", "y": "b+c", "z": "c"}
+    made = {f"{speaker}-{key}": Utterance(speaker, session, "") for speaker in ("s", "t") for key, session in sessions.items()}
+    enroll, test, labels = make_trials(made, seed=1)
+    assert {frozenset((a[2:], b[2:])) for a, b, target in zip(enroll, test, labels) if target} == {frozenset("xz")}

@@ -74,12 +74,17 @@ def make_trials(utterances, seed, max_trials=MAX_TRIALS):
     return [t[0] for t in trials], [t[1] for t in trials], np.array([t[2] for t in trials], dtype=np.int8)
 
 
+def _sessions(utterance):
+    """The sessions of an utterance, several where it is joined (``a+b``, see ``wespk.corpora.joining``)."""
+    return set(utterance.session.split("+"))
+
+
 def _targets(by_speaker, utterances, limit, rng):
     share = max(1, limit // len(by_speaker))
     chosen = []
     for speaker in sorted(by_speaker):
         pairs = list(combinations(by_speaker[speaker], 2))
-        across = [(a, b) for a, b in pairs if utterances[a].session != utterances[b].session]
+        across = [(a, b) for a, b in pairs if _sessions(utterances[a]).isdisjoint(_sessions(utterances[b]))]
         pairs = across or pairs
         for i in rng.permutation(len(pairs))[:share]:
             chosen.append(pairs[i] if rng.random() < 0.5 else pairs[i][::-1])
