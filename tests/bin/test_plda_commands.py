@@ -115,6 +115,13 @@ def test_a_speakerless_utterance_and_options_that_cannot_be_met_are_refused(plac
     assert "did you mean 'coral'" in capsys.readouterr().err
 
 
+def test_options_of_an_adaptation_that_is_not_made_are_refused(place, capsys):
+    for changes, says in (({"adaptation": "coral"}, "--adaptation is about adaptation: give --adapt-embeddings"),
+                          ({"coral_ridge": 0.1, "adapt_embeddings": "x"}, "--coral-ridge is for --adaptation coral"),
+                          ({"within_scale": 0.1, "adapt_embeddings": "x", "adaptation": "coral"}, "is for --adaptation kaldi")):
+        assert train(place, **changes) == 1 and says in capsys.readouterr().err
+
+
 def test_a_folder_that_is_not_whole_or_of_another_model_is_refused(place, capsys):
     assert score(place) == 1
     assert "plda/backend.json: cannot be read" in capsys.readouterr().err

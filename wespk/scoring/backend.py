@@ -23,6 +23,8 @@ from wespk.utils.registry import nearest
 
 FORMAT = 1
 ADAPTATIONS = ("kaldi", "coral")
+_OF_ADAPTATION = {"adaptation": "", "within_scale": "kaldi", "between_scale": "kaldi", "mean_diff_scale": "kaldi",
+                  "coral_ridge": "coral"}  # options, and the adaptation that they are for
 
 
 @dataclass
@@ -95,6 +97,7 @@ def train(scp, utt2spk, options, adapt_scp=""):
     if options.adaptation not in ADAPTATIONS:
         hint = nearest(options.adaptation, ADAPTATIONS)
         raise InputError(f"--adaptation '{options.adaptation}' is unknown{hint}; known: {', '.join(ADAPTATIONS)}")
+    _check_used(options, adapt_scp)
     data, recolour, matrix = _Labelled(scp, utt2spk), None, None
     mean = target = read_mean(scp)
     if adapt_scp:
@@ -111,6 +114,18 @@ def train(scp, utt2spk, options, adapt_scp=""):
         plda = plda.adapted(*_moments(adapt_scp, front), *scales)
     about = {"embeddings": str(scp), "utterances": len(data.table), "speakers": len(data.number), **asdict(options)}
     return Backend(front, plda.smoothed(options.smoothing)), {**about, "adapt_embeddings": str(adapt_scp)}
+
+
+def _check_used(options, adapt_scp):
+    """Raise ``InputError`` for an option of adaptation, other than its default, that does nothing here."""
+    for name, of in _OF_ADAPTATION.items():
+        if getattr(options, name) == getattr(Options, name):
+            continue
+        word = name.replace("_", "-")
+        if not adapt_scp:
+            raise InputError(f"--{word} is about adaptation: give --adapt-embeddings as well, or leave it out")
+        if of not in ("", options.adaptation):
+            raise InputError(f"--{word} is for --adaptation {of}, not {options.adaptation}; leave it out")
 
 
 class _Labelled:
