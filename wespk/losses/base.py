@@ -73,11 +73,13 @@ class Loss(nn.Module):
     On the CPU labels are checked at every call; on a GPU, where looking at them waits for all queued work, at the
     first call only.
 
-    ``has_margin`` tells whether the loss has a margin that a schedule may move; ``views`` whether it takes several views
+    ``has_margin`` tells whether the loss has a margin that a schedule may move; ``margin_is_share`` whether that is the
+    share in force of margins that are options of their own; ``views`` whether it takes several views
     of each utterance, (B, V, D) instead of (B, D), which the contrastive objective makes.
     """
 
     has_margin = False
+    margin_is_share = False
     views = False
 
     def __init__(self, embed_dim, num_classes):
@@ -153,7 +155,6 @@ class MarginHead(ClassHead):
     """A class head with a margin, in the unit of the loss, that lies within ``limits`` (least, most)."""
 
     has_margin = True
-    margin_is_share = False  # whether its unit is the share in force of margins that are options of their own
 
     def __init__(self, embed_dim, num_classes, margin, limits=(0, math.inf)):
         super().__init__(embed_dim, num_classes)
