@@ -81,6 +81,7 @@ def test_the_report_is_of_raw_and_calibrated_scores_and_needs_both(stages):
     (("--calibrate", "true"), "--calibrate takes none, train or dev, not 'true'"),
     (("--calibrate", "train", "--scoring", "plda"), "speakers that it was trained on"),
     (("--quality", "duration"), "give --calibrate as well"),
+    (("--p-target", "0.01"), "--p-target is the prior that calibration serves: give --calibrate as well"),
     (("--quality", "duration,length", "--calibrate", "dev"), "not 'length'"),
 ])  # fmt: skip
 def test_options_that_mean_nothing_are_refused(stages, words, says):

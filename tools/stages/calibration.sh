@@ -21,6 +21,9 @@ check_scoring_options() {
   if [ -n "$quality" ] && [ "$calibrate" = none ]; then
     die "--quality names measures for calibration: give --calibrate as well"
   fi
+  if [ "$p_target" != 0.05 ] && [ "$calibrate" = none ]; then
+    die "--p-target is the prior that calibration serves: give --calibrate as well"
+  fi
   IFS=, read -ra measures <<<"$quality"
   for measure in "${measures[@]}"; do
     if [[ ! $measure =~ ^(duration|magnitude|cohort|snr)$ ]]; then
@@ -76,6 +79,10 @@ check_calibration() {
   local name scores plda_suffix plda_options
   if [ "$calibrate" = none ]; then
     return
+  fi
+  if [ "$calibrate$cohort" = trainspeaker ] && has_label_noise; then
+    die "--calibrate train makes its trials by the true speakers, and labels.noise=$(conf labels.noise) the cohort's \
+averages by wrong ones, so that trial speakers would be in the cohort: give --calibrate dev, or --cohort utterance"
   fi
   if [ "$calibrate" = dev ]; then
     need 1 "$data/dev/trials/dev"
