@@ -84,6 +84,13 @@ def test_calibrated_scores_are_log_likelihood_ratios(measured, names, capsys):
     assert len(json.loads((measured / "model.json").read_text())["weights"]) == 1 + 2 * len(names)
 
 
+def test_scores_that_say_the_contrary_are_warned_of(measured, capsys):
+    enroll, test, scores = read_scores(measured / "train.cosine")
+    write_scores(measured / "train.distance", enroll, test, -scores)
+    assert run(train_calibration, scores=measured / "train.distance", trials=measured / "cal/trials", out=measured / "m") == 0
+    assert "WARNING" in (err := capsys.readouterr().err) and "weight of score is negative" in err
+
+
 def test_two_systems_are_fused_in_their_order(measured):
     enroll, test, scores = read_scores(measured / "train.cosine")
     other = scores + np.random.default_rng(0).normal(size=len(scores))

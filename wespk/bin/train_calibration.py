@@ -1,5 +1,7 @@
 """Stage 6, for calibration: learn how scores and quality measures become log-likelihood ratios."""
 
+import sys
+
 from wespk.utils.cli import main
 
 
@@ -20,6 +22,9 @@ def train_calibration(scores: str, trials: str, out: str, quality: str = "", p_t
     model, counts, before, after = train_files(words[0], words[1], trials, p_target, l2)
     model.save(out, {"scores": words[0], "quality": words[1], "trials": trials})
     terms = "".join(f" {weight:+.4g} {name}" for name, weight in zip(model.names, model.weights))
+    if len(model.weights) == 1 and model.weights[0] < 0:
+        print(f"WARNING: {out}: the weight of {model.names[0]} is negative: higher scores count as less likely targets; are "
+              f"the labels of {trials} right, and are the scores no distances?", file=sys.stderr)
     print(f"{out}: llr = {model.offset:.4g}{terms}; {counts[0]} target and {counts[1]} nontarget trials, min-Cllr of "
           f"the first scores {before:.4f}, Cllr after {after:.4f} bits")  # fmt: skip
 
