@@ -110,7 +110,7 @@ def test_more_views_than_copies_may_repeat_one_if_something_else_tells_them_apar
 
 
 def test_wrong_labels_are_counted_for_utterances_and_not_for_their_copies(ark_dir):
-    folder, names, keys = ark_dir
+    folder, names, _keys = ark_dir
     sets = "labels.noise=uniform labels.rate=0.5 "
     write_labels(config.load(sets=SETS + KINDS + sets)["labels"], folder, folder)
     source = of_feats(folder, sets)
@@ -194,6 +194,6 @@ def test_a_copy_that_is_missing_is_named(ark_dir):
 
 
 def test_a_resumed_run_must_find_the_copies_unchanged_too(ark_dir):
-    folder, names, keys = ark_dir
+    folder, _names, keys = ark_dir
     lines = list(of_feats(folder).identity())
     assert len(lines) == len(keys) and lines[keys.index("s0-u0-noise")].split()[0] in keys

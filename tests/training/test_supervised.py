@@ -42,8 +42,8 @@ def test_a_margin_that_no_schedule_moves_is_an_option_of_the_loss():
     (f"{M} margin.final=1.5", "must be a number >= 1, not 0.0 (margin.initial)"),
     (f"{M} margin.initial=1 margin.final=0.5", "must be a number >= 1, not 0.5 (margin.final)"),
     ("margin.final=4", "not 4 (margin.final)"),
-    ("loss.name=spherespeaker", "margin.final=0.2 would train loss.name=spherespeaker with that share of its margins: set "
-                                "margin.final=1 (the share of m1, m2, m3 in force)"),
+    ("loss.name=spherespeaker", ("margin.final=0.2 would train loss.name=spherespeaker with that share of its margins: set "
+                                "margin.final=1 (the share of m1, m2, m3 in force)")),
     ("loss.name=aam_sofmax", "did you mean 'aam_softmax'?"),
 ])
 def test_a_contradiction_is_told(sets, part):
