@@ -287,7 +287,7 @@ def test_losses_that_do_not_hang_on_the_embeddings_are_told():
 
 
 def test_an_objective_with_one_loss_refuses_a_balance():
-    alone = "objective.name=contrastive contrast.name=none balance.method=fixed balance.weights=[1,2]"
+    alone = "objective.name=contrastive views.crops=own contrast.name=none balance.method=fixed balance.weights=[1,2]"
     for sets, name in (("balance.method=min_norm", "supervised"), ("balance.weights=[1,2]", "supervised"), (alone, "contrastive")):
         sets = f"model.name=xvector {sets}"
         with pytest.raises(InputError, match=f"objective '{name}' has one loss, there is nothing to balance") as error:
