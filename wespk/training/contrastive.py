@@ -15,10 +15,9 @@ from torch import nn
 from wespk.losses import build_loss, load_all
 from wespk.models import build_model
 from wespk.training.balance import build_balance
-from wespk.training.gather import gather, gather_with_gradient
+from wespk.training.gather import all_rows, gather, own_rows
 from wespk.training.objectives import OBJECTIVES, Objective
 from wespk.training.supervised import build_head
-from wespk.utils import dist
 from wespk.utils.errors import InputError
 
 NAMES = ("classification", "contrast")
@@ -109,12 +108,9 @@ class ViewLosses(nn.Module):
         return value
 
     def _over_all_processes(self, embeddings, labels):
-        if dist.world_size() == 1:
-            return self.contrast(embeddings, labels)
         rows, labels = embeddings.flatten(0, 1), labels.repeat_interleave(embeddings.shape[1])
-        sizes = dist.from_all(len(rows))
-        everyone, all_labels = gather_with_gradient(rows, sizes), gather(labels, sizes)
-        return self.contrast.rows(everyone, all_labels, sum(sizes[: dist.rank()]), len(rows))
+        everyone, sizes = all_rows(rows)
+        return self.contrast.rows(everyone, gather(labels, sizes), own_rows(sizes).start, len(rows))
 
 
 @OBJECTIVES.register("contrastive")

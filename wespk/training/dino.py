@@ -10,9 +10,10 @@ from torch import nn
 from wespk.losses.base import check_number
 from wespk.losses.dino import DINOLoss
 from wespk.models.projection import CosineLayer, ProjectionHead
+from wespk.training.gather import sum_with_gradient
 from wespk.training.objectives import OBJECTIVES
 from wespk.training.schedules import teacher_temperature
-from wespk.training.student_teacher import StudentAndTeacher, sum_over_processes
+from wespk.training.student_teacher import StudentAndTeacher
 
 
 @OBJECTIVES.register("dino")
@@ -43,6 +44,6 @@ class DINO(StudentAndTeacher):
     def losses(self, embeddings, outputs, taught, targets):
         """The loss of the utterances here, given what forward returns as ``outputs``."""
         shared = targets.shape[1] if self.student_sees_all else 0
-        loss = self.criterion(outputs.transpose(0, 1), targets.transpose(0, 1), shared, sum_over_processes())
+        loss = self.criterion(outputs.transpose(0, 1), targets.transpose(0, 1), shared, sum_with_gradient)
         self.note(taught[:, 0], self.criterion.stats, self.criterion.num_outputs)
         return {"loss": loss, **self.criterion.stats}

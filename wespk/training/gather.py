@@ -17,7 +17,12 @@ def own_rows(sizes):
 
 
 def gather(tensor, sizes):
-    """Every process's ``tensor`` (n, ...), n being ``sizes[rank]``, one below another, on every process. No gradient."""
+    """Every process's ``tensor`` (n, ...), n being ``sizes[rank]``, one below another, on every process. No gradient.
+
+    Of a single process it is ``tensor`` itself, here and in the functions below.
+    """
+    if len(sizes) == 1:
+        return tensor
     padded = tensor.new_zeros(max(sizes), *tensor.shape[1:])
     padded[: len(tensor)] = tensor
     pieces = [torch.empty_like(padded) for _ in sizes]
@@ -38,7 +43,13 @@ class _Gather(torch.autograd.Function):
 
 def gather_with_gradient(tensor, sizes):
     """``gather``; backward, each process gets for its rows the sum of what all of them send back, all going together."""
-    return _Gather.apply(tensor, sizes)
+    return tensor if len(sizes) == 1 else _Gather.apply(tensor, sizes)
+
+
+def all_rows(tensor):
+    """``gather_with_gradient`` of any numbers of rows: (the rows of all processes, their sizes)."""
+    sizes = dist.from_all(len(tensor))
+    return gather_with_gradient(tensor, sizes), sizes
 
 
 class _Sum(torch.autograd.Function):
@@ -56,4 +67,4 @@ def sum_with_gradient(tensor):
 
     What the losses call ``reduce``. All must go together, forward and backward.
     """
-    return _Sum.apply(tensor)
+    return tensor if dist.world_size() == 1 else _Sum.apply(tensor)

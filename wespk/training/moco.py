@@ -15,7 +15,7 @@ from wespk.utils.errors import InputError
 
 def _of_all_processes(keys):
     """Keys (n, d) of all processes in the order of their ranks, without gradient."""
-    return keys if dist.world_size() == 1 else gather(keys, dist.from_all(len(keys)))
+    return gather(keys, dist.from_all(len(keys)))
 
 
 @OBJECTIVES.register("moco")

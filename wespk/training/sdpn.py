@@ -11,10 +11,9 @@ from wespk.losses.dimension import REGULARISERS
 from wespk.losses.koleo import koleo_of_views
 from wespk.losses.sdpn import SDPNLoss
 from wespk.models.projection import ProjectionHead
-from wespk.training.gather import gather_with_gradient
+from wespk.training.gather import all_rows, own_rows, sum_with_gradient
 from wespk.training.objectives import OBJECTIVES
-from wespk.training.student_teacher import StudentAndTeacher, sum_over_processes
-from wespk.utils import dist
+from wespk.training.student_teacher import StudentAndTeacher
 from wespk.utils.errors import InputError
 
 
@@ -62,13 +61,12 @@ class SDPN(StudentAndTeacher):
 
     def losses(self, embeddings, outputs, taught, targets):
         """The losses of the utterances here, given what forward returns as ``outputs``."""
-        reduce = sum_over_processes()
-        cross_entropy, me_max = self.criterion(outputs.transpose(0, 1), targets.transpose(0, 1), reduce)
+        cross_entropy, me_max = self.criterion(outputs.transpose(0, 1), targets.transpose(0, 1), sum_with_gradient)
         parts = {"me_max": me_max}
         if self.weights["koleo"]:
             parts["koleo"] = self._koleo(embeddings)
         if self.regulariser:
-            parts["dimension"] = self.regulariser((outputs if self.of_outputs else embeddings).flatten(0, 1), reduce)
+            parts["dimension"] = self.regulariser((outputs if self.of_outputs else embeddings).flatten(0, 1), sum_with_gradient)
         loss = cross_entropy + sum(self.weights[name] * value for name, value in parts.items())
         self.note(taught[:, 0], self.criterion.stats, self.criterion.num_prototypes)
         figures = {"cross_entropy": cross_entropy, **parts}
@@ -76,7 +74,5 @@ class SDPN(StudentAndTeacher):
 
     @staticmethod
     def _koleo(embeddings):
-        if dist.world_size() == 1:
-            return koleo_of_views(embeddings)
-        sizes = dist.from_all(len(embeddings))
-        return koleo_of_views(gather_with_gradient(embeddings, sizes), sum(sizes[: dist.rank()]), len(embeddings))
+        everyone, sizes = all_rows(embeddings)
+        return koleo_of_views(everyone, own_rows(sizes).start, len(embeddings))

@@ -10,10 +10,9 @@ from torch import nn
 from wespk.losses import build_loss, load_all
 from wespk.models import build_model
 from wespk.models.projection import ProjectionHead
-from wespk.training.gather import gather_with_gradient
+from wespk.training.gather import all_rows, own_rows
 from wespk.training.objectives import OBJECTIVES
 from wespk.training.student_teacher import WithoutLabels
-from wespk.utils import dist
 from wespk.utils.errors import InputError
 from wespk.utils.precision import at_least_float32
 
@@ -62,12 +61,7 @@ class SimCLR(WithoutLabels):
         """The loss of the utterances here, given what forward returns as ``outputs``."""
         rows, views, criterion = outputs.flatten(0, 1), outputs.shape[1], self.loss["criterion"]
         self.note(embeddings[:, 0], {})
-        first = 0
-        if dist.world_size() > 1:
-            sizes = dist.from_all(len(rows))
-            first, own = sum(sizes[: dist.rank()]), len(rows)
-            rows = gather_with_gradient(rows, sizes)
-        else:
-            own = len(rows)
-        utterances = torch.arange(len(rows), device=rows.device) // views
-        return {"loss": criterion.rows(rows, utterances, first, own), **criterion.stats}
+        everyone, sizes = all_rows(rows)
+        utterances = torch.arange(len(everyone), device=rows.device) // views
+        loss = criterion.rows(everyone, utterances, own_rows(sizes).start, len(rows))
+        return {"loss": loss, **criterion.stats}

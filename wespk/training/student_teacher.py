@@ -5,21 +5,15 @@ import copy
 import torch
 from torch import nn
 
-from wespk.losses.base import alone, check_flag, check_number
+from wespk.losses.base import check_flag, check_number
 from wespk.models import build_model
 from wespk.training.collapse_watch import CollapseWatch
-from wespk.training.gather import sum_with_gradient
 from wespk.training.objectives import Objective
 from wespk.training.schedules import teacher_momentum
 from wespk.training.teacher import Teacher, follow
 from wespk.utils import dist
 from wespk.utils.errors import InputError
 from wespk.utils.precision import at_least_float32
-
-
-def sum_over_processes():
-    """The function that the losses call ``reduce``."""
-    return alone if dist.world_size() == 1 else sum_with_gradient
 
 
 class WithoutLabels(Objective):
