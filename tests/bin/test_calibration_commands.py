@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.bin.test_scoring_commands import run
-from tests.scoring.conftest import random_set, write_set
+from tests.scoring.conftest import every_pair, random_set, write_set
 from wespk.bin.apply_calibration import apply_calibration
 from wespk.bin.make_calibration_trials import make_calibration_trials
 from wespk.bin.measure_quality import measure_quality
@@ -24,9 +24,7 @@ def place(tmp_path):
     write_set(tmp_path / "train", *training)
     write_set(tmp_path / "eval", *evaluation)
     keys = sorted(evaluation[0])
-    pairs = [(a, b) for i, a in enumerate(keys) for b in keys[:i]]
-    labels = np.array([evaluation[1][a] == evaluation[1][b] for a, b in pairs], np.int8)
-    write_trials(tmp_path / "hard", Trials(*map(list, zip(*pairs)), labels))
+    write_trials(tmp_path / "hard", every_pair(evaluation[1]))
     draw = np.random.default_rng(0)
     for name, ids in (("train", training[0]), ("eval", keys)):
         write_table(tmp_path / name / "utt2dur", {key: f"{draw.uniform(1, 9):.3f}" for key in ids})

@@ -7,12 +7,12 @@ import sys
 import numpy as np
 import pytest
 
-from tests.scoring.conftest import random_set, write_set
+from tests.scoring.conftest import every_pair, random_set, write_set
 from wespk.bin.compute_metrics import compute_metrics
 from wespk.bin.make_report import make_report
 from wespk.bin.score_cosine import score_cosine
 from wespk.bin.score_norm import score_norm
-from wespk.io.tables import Trials, join_labels, read_scores, read_table, write_scores, write_table, write_trials
+from wespk.io.tables import join_labels, read_scores, read_table, write_scores, write_table, write_trials
 from wespk.metrics import eer
 from wespk.utils.cli import main
 
@@ -23,10 +23,7 @@ def stage(tmp_path):
     evaluation, training = random_set("e", 8, 4, seed=3), random_set("t", 15, 4, seed=4)
     write_set(tmp_path / "eval", *evaluation)
     write_set(tmp_path / "train", *training)
-    keys = sorted(evaluation[0])
-    pairs = [(a, b) for i, a in enumerate(keys) for b in keys[:i]]
-    labels = np.array([evaluation[1][a] == evaluation[1][b] for a, b in pairs], np.int8)
-    write_trials(tmp_path / "hard", Trials(*map(list, zip(*pairs)), labels))
+    write_trials(tmp_path / "hard", every_pair(evaluation[1]))
     return tmp_path
 
 

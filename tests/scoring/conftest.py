@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wespk.io.tables import write_table
+from wespk.io.tables import Trials, write_table
 
 
 def write_set(folder, vectors, utt2spk=None):
@@ -36,6 +36,13 @@ def random_set(prefix, speakers, utterances, dim=8, seed=0):
             vectors[key] = (own + 0.7 * draw.normal(size=dim) + 1.5).astype(np.float32)
             utt2spk[key] = f"{prefix}{s:03d}"
     return vectors, utt2spk
+
+
+def every_pair(utt2spk):
+    """``Trials`` of every pair of the utterances, target where the speaker is one."""
+    keys = sorted(utt2spk)
+    pairs = [(a, b) for i, a in enumerate(keys) for b in keys[:i]]
+    return Trials(*map(list, zip(*pairs)), np.array([utt2spk[a] == utt2spk[b] for a, b in pairs], np.int8))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.tools.test_stages import Stages
+from tests.tools.test_stages import Stages, as_kept, keep_copy
 
 PLDA = ("--scoring", "plda", "--plda", "lda-dim=100 whiten=true")
 
@@ -14,15 +14,12 @@ def done(tmp_path_factory):
     """The folder of a recipe after stage 6 with PLDA and calibration, and a copy of it."""
     folder = tmp_path_factory.mktemp("calibrated") / "a JOB"
     Stages(folder).run("--stop-stage", 6, *PLDA, "--calibrate", "dev", "--quality", "duration,cohort")
-    shutil.copytree(folder, folder.with_name("copy"))
-    return folder
+    return keep_copy(folder)
 
 
 @pytest.fixture
 def stages(done):
-    shutil.rmtree(done)
-    shutil.copytree(done.with_name("copy"), done)
-    return Stages(done)
+    return Stages(as_kept(done))
 
 
 def calls_of(stages, name):

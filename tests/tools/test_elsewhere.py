@@ -1,14 +1,13 @@
 """Stages 4 to 7 on another data folder's evaluation set (--eval-data); entry points are fakes."""
 
 import json
-import shutil
 import subprocess
 import sys
 
 import pytest
 
 from tests.conftest import ROOT
-from tests.tools.test_stages import CURRENT, Stages, words_of
+from tests.tools.test_stages import CURRENT, Stages, as_kept, keep_copy, words_of
 
 
 class TwoCorpora(Stages):
@@ -32,16 +31,12 @@ def kept(tmp_path_factory):
     corpora.other.run("--stop-stage", 2, text="away")
     (corpora.other.data / "eval" / "trials" / "B").rename(corpora.other.data / "eval" / "trials" / "C")
     _, said, _ = corpora.away()
-    shutil.copytree(folder, folder.with_name("copy"))
-    return folder, said, corpora.calls()
+    return keep_copy(folder), said, corpora.calls()
 
 
 @pytest.fixture
 def corpora(kept):
-    folder = kept[0]
-    shutil.rmtree(folder)
-    shutil.copytree(folder.with_name("copy"), folder)
-    return TwoCorpora(folder)
+    return TwoCorpora(as_kept(kept[0]))
 
 
 def test_embeddings_scores_and_results_of_the_other_corpus_lie_by_themselves(kept, corpora):

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.tools.test_stages import CURRENT, Stages
+from tests.tools.test_stages import CURRENT, Stages, as_kept, keep_copy
 from tools.fine_tuning_conf import fine_tuning_conf
 from wespk.utils.errors import InputError
 
@@ -40,16 +40,12 @@ def kept(tmp_path_factory):
     recipe = FineTuning(folder)
     recipe.expected = ("--expected", folder / "expected.yaml")
     _, said, _ = recipe.run("--stop-stage", 8, "--seed", 5, "--exp", recipe.exp, *recipe.expected, text="x")
-    shutil.copytree(folder, folder.with_name("copy"))
-    return folder, said, recipe.calls_of("train"), recipe.calls_of("make_report")
+    return keep_copy(folder), said, recipe.calls_of("train"), recipe.calls_of("make_report")
 
 
 @pytest.fixture
 def tuned(kept):
-    folder = kept[0]
-    shutil.rmtree(folder)
-    shutil.copytree(folder.with_name("copy"), folder)
-    return FineTuning(folder)
+    return FineTuning(as_kept(kept[0]))
 
 
 def test_the_average_is_trained_on_by_the_overlay_in_a_folder_beside(kept, tuned):

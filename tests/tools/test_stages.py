@@ -94,20 +94,30 @@ def stages(tmp_path):
     return Stages(tmp_path / "a JOB")
 
 
+def keep_copy(folder):
+    """Keep ``folder`` as it is now, for ``as_kept``; returns it."""
+    shutil.copytree(folder, folder.with_name("copy"))
+    return folder
+
+
+def as_kept(folder):
+    """Make ``folder`` what it was at ``keep_copy``; returns it."""
+    shutil.rmtree(folder)
+    shutil.copytree(folder.with_name("copy"), folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     """The folder of a recipe after stage 6, and a copy of it."""
     folder = tmp_path_factory.mktemp("kept") / "a JOB"
     Stages(folder).run("--stop-stage", 6)
-    shutil.copytree(folder, folder.with_name("copy"))
-    return folder
+    return keep_copy(folder)
 
 
 @pytest.fixture
 def scored(kept):
-    shutil.rmtree(kept)
-    shutil.copytree(kept.with_name("copy"), kept)
-    return Stages(kept)
+    return Stages(as_kept(kept))
 
 
 def test_scores_that_the_last_run_of_stage_five_did_not_make_are_refused(scored):

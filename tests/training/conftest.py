@@ -1,9 +1,13 @@
 """A training set held in memory, small enough to train a network on in a second."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 
+from tests.conftest import ROOT
 from wespk.training.experiment import Experiment
 from wespk.training.objectives import build_objective, find_objective
 from wespk.training.trainer import Trainer
@@ -14,6 +18,20 @@ from wespk.utils.seed import seed_everything, uniform
 SMALL = ("model.name=xvector model.feat_dim=8 model.embed_dim=12 model.hidden=16 model.stats=32 train.num_epochs=3 train.batch_size=8 "
          "optimizer.lr=0.05 schedule.warmup_epochs=1 margin.start_epoch=1 margin.end_epoch=2 data.chunk_frames=30 "
          "runtime.log_every=2 runtime.num_workers=0 train.keep=3 train.average=2 runtime.save_every=2")
+
+
+def in_two_processes(script, folder):
+    """Run tests/training/SCRIPT on FOLDER under torchrun with two processes; fails with what it says if that does."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run([*command, str(ROOT / "tests/training" / script), str(folder)], cwd=ROOT, check=False,
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def of_both_ranks(script, folder):
+    """What either of two processes, run so, saved as rankN.pt."""
+    in_two_processes(script, folder)
+    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
 class MemorySource:
@@ -109,3 +127,16 @@ def make_trainer(tmp_path):
         return Trainer(conf, experiment, source, objective, torch.device("cpu"), get_logger(), validate)
 
     return make
+
+
+def resumed_like_whole(make_trainer, sets, dying):
+    """Train with ``sets``, once in one piece and once again with the source ``dying`` first; both end alike. Returns the former."""
+    whole = make_trainer("whole", sets)
+    whole.run()
+    with pytest.raises(KeyboardInterrupt):
+        make_trainer("resumed", sets, dying).run()
+    resumed = make_trainer("resumed", sets)
+    resumed.run()
+    for a, b in zip(whole.objective.state_dict().values(), resumed.objective.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    return whole

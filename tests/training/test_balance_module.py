@@ -1,14 +1,12 @@
 """Balanced losses as a module: what reaches network, heads and the log, what is refused, and two processes."""
 
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from tests.training.balance_run import CASES, gradients, make_objective, project_in_words, run_whole
+from tests.training.conftest import of_both_ranks
 from wespk.losses import build_loss
 from wespk.training import optimizers
 from wespk.training.balance import Balance, build_balance, min_norm_two
@@ -16,8 +14,6 @@ from wespk.training.guards import FiniteGuard
 from wespk.training.run import check_model
 from wespk.utils import config
 from wespk.utils.errors import InputError
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Toy(torch.nn.Module):
@@ -307,11 +303,7 @@ def test_the_section_becomes_a_balance():
 def two(tmp_path_factory):
     """What each of two processes made of its part of the batches, by case."""
     folder = tmp_path_factory.mktemp("balance")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    run = subprocess.run([*command, str(ROOT / "tests/training/balance_run.py"), str(folder)], cwd=ROOT, check=False,
-                         capture_output=True, text=True, timeout=120)
-    assert run.returncode == 0, run.stderr[-3000:]
-    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    return of_both_ranks("balance_run.py", folder)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -1,15 +1,12 @@
 """The contrastive objective: both losses on all views, under a balance; resumed and split over processes the same."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 
-from tests.conftest import ROOT
 from tests.training import views_run
-from tests.training.conftest import MemoryViews
+from tests.training.conftest import MemoryViews, of_both_ranks, resumed_like_whole
 from tests.training.test_distributed import assert_weights_close, run
 from tests.training.test_every_loss_trains import Stopping
 from wespk.losses import build_loss
@@ -146,14 +143,7 @@ class StoppingViews(Stopping, MemoryViews):
 @pytest.mark.parametrize("name", CASES)
 def test_the_loss_falls_and_a_resumed_run_equals_an_uninterrupted_one(make_trainer, name):
     sets = CASES[name] + " margin.final=0.1"
-    whole = make_trainer("whole", sets)
-    whole.run()
-    with pytest.raises(KeyboardInterrupt):
-        make_trainer("resumed", sets, StoppingViews(at=5)).run()
-    resumed = make_trainer("resumed", sets)
-    resumed.run()
-    for a, b in zip(whole.objective.state_dict().values(), resumed.objective.state_dict().values(), strict=True):
-        assert torch.equal(a, b)
+    whole = resumed_like_whole(make_trainer, sets, StoppingViews(at=5))
     records = [r for r in map(json.loads, whole.experiment.metrics.read_text().splitlines()) if "loss" in r]
     total = "loss" if name in ("supcon alone", "classification alone") else "loss_contrast"
     assert records[-1][total] < records[0][total]
@@ -168,11 +158,7 @@ def test_the_loss_falls_and_a_resumed_run_equals_an_uninterrupted_one(make_train
 def two_processes(tmp_path_factory):
     """What either of two processes made of its share."""
     folder = tmp_path_factory.mktemp("views")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run([*command, str(ROOT / "tests/training/views_run.py"), str(folder)], cwd=ROOT, check=False,
-                          capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    return of_both_ranks("views_run.py", folder)
 
 
 @pytest.mark.parametrize("name", views_run.CASES)

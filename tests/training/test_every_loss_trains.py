@@ -4,9 +4,8 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
-from tests.training.conftest import MemorySource
+from tests.training.conftest import MemorySource, resumed_like_whole
 from wespk.losses import load_all
 from wespk.utils.errors import InputError
 
@@ -35,14 +34,7 @@ TURNS = "spherespeaker loss.reading=alternate"
 def test_the_loss_falls_and_a_resumed_run_equals_an_uninterrupted_one(make_trainer, name):
     final = 1 if "spherespeaker" in name else 0.1  # its margin is a share
     sets = f"loss.name={name}{OPTIONS.get(name, '')} train.num_epochs=3 margin.final={final}"
-    whole = make_trainer("whole", sets)
-    whole.run()
-    with pytest.raises(KeyboardInterrupt):
-        make_trainer("resumed", sets, Stopping(at=5)).run()
-    resumed = make_trainer("resumed", sets)
-    resumed.run()
-    for a, b in zip(whole.objective.state_dict().values(), resumed.objective.state_dict().values(), strict=True):
-        assert torch.equal(a, b)
+    whole = resumed_like_whole(make_trainer, sets, Stopping(at=5))
     losses = [json.loads(line)["loss"] for line in whole.experiment.metrics.read_text().splitlines()
               if "loss" in json.loads(line)]
     assert losses[-1] < losses[0]

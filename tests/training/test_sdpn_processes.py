@@ -1,26 +1,17 @@
 """SDPN's losses on two processes, in micro-batches, are those of one large batch: values, gradients, the DINO centre."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
+from tests.training.conftest import of_both_ranks
 from tests.training.sdpn_run import SIZES, Objective, combined, data
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """What the two processes saved."""
     folder = tmp_path_factory.mktemp("sdpn")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run([*command, str(ROOT / "tests/training/sdpn_run.py"), str(folder)], cwd=ROOT, check=False,
-                          capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [torch.load(folder / f"rank{rank}.pt") for rank in range(2)]
+    return of_both_ranks("sdpn_run.py", folder)
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,11 @@
 
 import json
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
+from tests.training.conftest import in_two_processes
 from tests.training.sharded_run import BATCHES, CASES, MINED, RUNS, SOURCE, head_and_batch, train
 from wespk.losses import build_loss
 from wespk.training import checkpoint
@@ -17,8 +15,6 @@ from wespk.training.run import check_model
 from wespk.training.sharded_head import ShardedHead, Shards
 from wespk.utils import config
 from wespk.utils.errors import InputError
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def without_last_epoch(source, target):
@@ -33,10 +29,7 @@ def done(tmp_path_factory):
     for name, sets in RUNS.items():
         train(folder / name / "one", sets)
         without_last_epoch(folder / name / "one", folder / name / "other")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    run = subprocess.run([*command, str(ROOT / "tests/training/sharded_run.py"), str(folder)], cwd=ROOT, check=False,
-                         capture_output=True, text=True, timeout=120)
-    assert run.returncode == 0, run.stderr[-3000:]
+    in_two_processes("sharded_run.py", folder)
     return folder
 
 
