@@ -290,11 +290,18 @@ def test_a_step_between_forward_and_backward_does_not_change_the_gradient():
 
 
 # -- options ---------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("options, count", [({}, 5993), ({"top_k": 50}, 50)])
-def test_at_the_balanced_bias_targets_pull_as_hard_as_the_kept_others(options, count):
+@pytest.mark.parametrize("options", [{}, {"top_k": 50}], ids=str)
+def test_at_the_balanced_bias_targets_pull_as_hard_as_all_others(options):
     head = build(5994, 8, bias_init="balanced", **options)
-    pull, push = 0.7 / (1 + math.exp(-24 + head.bias.item())), 0.3 * count / (1 + math.exp(24 - head.bias.item()))
+    pull, push = 0.7 / (1 + math.exp(-24 + head.bias.item())), 0.3 * 5993 / (1 + math.exp(24 - head.bias.item()))
     assert pull == pytest.approx(push, rel=1e-4)
+
+
+@pytest.mark.parametrize("top_k", [0, 10, 100])
+def test_at_random_weights_and_the_balanced_bias_neither_side_is_four_times_the_other(top_k):
+    head = build(1167, 128, scale=16.0, margin=0.0, bias_init="balanced", top_k=top_k)
+    head(torch.randn(64, 128, dtype=torch.float64), torch.arange(64))
+    assert 0.2 < head.stats["positive_share"] < 0.8
 
 
 def test_without_mining_it_says_log_odds_and_with_mining_it_refuses():
