@@ -325,10 +325,20 @@ def test_a_whole_directory_has_no_defect(data):
 
 
 def test_a_whole_directory_may_hold_averaged_enrolments_sessions_and_genres(data):
-    _models("id1-model id1-s-1 id1-s-2\nid2-s-1 id2-s-1 id2-t-1\n")(data)
+    _models("id1-s-1 id1-s-1 id1-s-2\nid2-s-1 id2-s-1 id2-t-1\n")(data)
     for name in ("utt2sess", "utt2genre"):
         (data / name).write_text("id1-s-1 s\nid1-s-2 s\nid2-s-1 s\nid2-t-1 t\n")
     assert validate(data) == []
+
+
+def test_a_model_that_is_no_utterance_may_be_enrolled_and_is_of_its_parts_speaker(data):
+    _models("model id1-s-1 id1-s-2\n")(data)
+    (data / "trials" / "main").write_text("model id1-s-1 target\nmodel id2-s-1 nontarget\n")
+    assert validate(data, check_audio=False) == []
+    (data / "trials" / "main").write_text("model id2-s-1 target\nmodel model target\nid1-s-1 id2-s-1 nontarget\n")
+    found = [(defect.line, defect.item, defect.message.split(",")[0]) for defect in validate(data, check_audio=False)]
+    assert found == [(1, "model id2-s-1", "is target"), (2, "model", "is not in utt2spk"),
+                     (3, "id1-s-1", "has no line in enroll_maps/main")]  # fmt: skip
 
 
 def test_the_defects_of_a_trial_list_come_in_the_order_of_its_lines(data):

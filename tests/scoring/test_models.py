@@ -5,8 +5,9 @@ import pytest
 
 from tests.scoring.conftest import random_set, write_set
 from wespk.bin.score_norm import score_norm
-from wespk.io.tables import read_scores, write_scores
+from wespk.io.tables import Trials, read_scores, write_scores, write_table
 from wespk.scoring.cosine import score_trials
+from wespk.scoring.evaluation import speakers_behind
 from wespk.scoring.vectors import Sides
 from wespk.utils.errors import InputError
 
@@ -76,3 +77,28 @@ def test_utterances_that_cancel_out_are_named(make_set, models):
         InputError, match="averages over the utterances of .*: the embedding of 'e000-model' is all zeros"
     ):
         score_trials(["e000-model"], ["e001-s1-001"], make_set("eval", vectors), models=models)
+
+
+def test_a_model_of_a_training_speaker_is_found_out_by_its_utterances(tmp_path, eval_set, models, capsys):
+    vectors, utt2spk = eval_set
+    scp = write_set(tmp_path / "eval", vectors, utt2spk)
+    train = write_set(tmp_path / "train", *random_set("t", 9, 3, seed=5))
+    write_table(tmp_path / "train" / "utt2spk", {**random_set("t", 9, 3, seed=5)[1], "t000-s0-000": "e000"})
+    (tmp_path / "models").write_text("someone e000-s0-000 e000-s1-001\n")
+    write_scores(tmp_path / "raw", ["someone"], ["e003-s0-000"], [0.5])
+    with pytest.raises(InputError, match="'e000-s0-000' of the trials and 'e000' of the cohort are one speaker"):
+        score_norm(str(tmp_path / "raw"), scp, "none", train, str(tmp_path / "out"), models=models,
+                   cohort_utt2spk=str(tmp_path / "train/utt2spk"), utt2spk=str(tmp_path / "eval/utt2spk"))  # fmt: skip
+
+
+def test_the_speakers_behind_models_are_those_of_their_utterances(tmp_path):
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "list").write_text("someone a-1 a-2\nother b-1\n")
+    trials = Trials(["someone", "other", "someone"], ["a-3", "b-2", "b-2"], None)
+    speaker_of = {"a-1": "a", "a-2": "a", "a-3": "a", "b-1": "b", "b-2": "b"}
+    (enroll, test), source = speakers_behind(trials, speaker_of, str(tmp_path / "trials" / "list"), tmp_path / "maps")
+    assert (enroll, test, source) == ([0, 1, 0], [0, 1, 1], "from utt2spk")
+    with pytest.raises(InputError, match="list: 'someone' has no speaker in the --utt2spk given; .* --models"):
+        speakers_behind(trials, speaker_of, str(tmp_path / "trials" / "list"))
+    with pytest.raises(InputError, match="'other' has no speaker"):  # a test is an utterance
+        speakers_behind(trials._replace(test=["a-3", "other", "b-2"]), speaker_of, "list", tmp_path / "maps")

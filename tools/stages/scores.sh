@@ -217,6 +217,7 @@ plan_7() {
   existing inputs "$expected" "$tested/eval/utt2genre"
   for name in "${names[@]}"; do
     inputs+=("$tested/eval/trials/$name")
+    existing inputs "$tested/eval/enroll_maps/$name"
   done
   report_suffixes
   score_files "${reported[@]}" "${suffixes[@]:1}"
@@ -273,7 +274,10 @@ work_7() {
     measure=(--readings "$readings")
   fi
   if [ -e "$tested/eval/utt2genre" ]; then
-    measure+=(--categories "$tested/eval/utt2genre" --models "$tested/eval/enroll_maps")
+    measure+=(--categories "$tested/eval/utt2genre")
+  fi
+  if [ -d "$tested/eval/enroll_maps" ]; then
+    measure+=(--models "$tested/eval/enroll_maps")
   fi
   if [ -n "$expected" ]; then
     words+=(--expected "$expected")

@@ -27,7 +27,8 @@ def compute_metrics(scores: str, trials: str, out: str, names: str = "", utt2spk
         categories: tables utt2CATEGORY of the trials' ids, such as utt2genre, comma-separated: the EER of every pair of
             categories of enrolment and test is measured too, as far as it has trials enough
         models: folder with tables named as the trial lists that say of which utterances an enrolment is the average, as
-            stage 1 leaves them: categories of enrolments that the tables do not have are those of its utterances
+            stage 1 leaves them: speakers and categories of enrolments that other tables do not have are those of its
+            utterances
     """
     import json
 

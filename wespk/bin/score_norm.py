@@ -28,7 +28,7 @@ def score_norm(scores: str, embeddings: str, mean_embeddings: str, cohort_scp: s
     from wespk.io.tables import read_scores, read_table, write_scores
     from wespk.scoring.cohort import Cohort
     from wespk.scoring.norm import METHODS, check_top_n, norm_trials
-    from wespk.scoring.vectors import Sides, read_mean
+    from wespk.scoring.vectors import Sides, read_mean, read_models
     from wespk.utils.errors import InputError
     from wespk.utils.log import get_logger
     from wespk.utils.registry import nearest
@@ -41,7 +41,8 @@ def score_norm(scores: str, embeddings: str, mean_embeddings: str, cohort_scp: s
     sides = Sides(enroll, test, embeddings, enroll_embeddings, mean, models)
     cohort = Cohort(cohort_scp, mean, cohort_utt2spk)
     if not other_corpus:
-        cohort.check_apart([*sides.enroll_keys, *sides.test_keys], read_table(utt2spk) if utt2spk else None)
+        heard = [key for group in read_models(sides.enroll_keys, models) for key in group]
+        cohort.check_apart([*heard, *sides.test_keys], read_table(utt2spk) if utt2spk else None)
     elif utt2spk:
         raise InputError("--utt2spk is read to compare the names of cohort and trials, which --other-corpus true leaves "
                          "out: give one of them")  # fmt: skip

@@ -18,9 +18,21 @@ def check_trials(folder, utt2spk, defects):
     for path in sorted(Path(folder).glob("*")):
         if path.is_file() and not path.name.startswith("."):
             try:
-                defects.extend(_check_list(path, utt2spk))
+                table = Path(folder).parent / "enroll_maps" / path.name
+                defects.extend(_check_list(path, utt2spk, _model_speakers(table, utt2spk)))
             except InputError as error:
                 defects.append(Defect(str(path), 0, "", str(error), "write the list again (stage 1)"))
+
+
+def _model_speakers(path, utt2spk):
+    """{enrolment: speaker of the utterances that it is made of} by a table of ``enroll_maps``, None without one."""
+    if not path.is_file():
+        return None
+    table, found = scan_table(path, []), {}
+    for key in table:
+        parts = [part for part in split_line(table.value(key)) if part in utt2spk]
+        found[key] = utt2spk.value(parts[0]) if parts else None  # check_models tells of parts that are not there
+    return found
 
 
 class _List:
@@ -66,14 +78,15 @@ def _lines(path):
         raise
 
 
-def _check_list(path, utt2spk):
+def _check_list(path, utt2spk, models):
     """All defects of a list, in the order of its lines: bad lines, absent ids, a pair's two labels, wrong labels."""
     trials = _List(path)
     if not len(trials.lines) and not trials.others:
         return [Defect(str(path), 0, "", "is empty", "convert the published list again (stage 1)")]
     fix = "a trial is `enroll test target|nontarget`"
     found = [Defect(str(path), line, "", f"'{text}' is not a trial", fix) for line, text in trials.others]
-    found += _absent(path, trials, utt2spk) + _two_labels(path, trials) + _wrong_labels(path, trials, utt2spk)
+    found += _absent(path, trials, utt2spk, models) + _two_labels(path, trials)
+    found += _wrong_labels(path, trials, utt2spk, models)
     found.sort(key=lambda defect: defect.line)
     for word in ("nontarget", "target"):
         if (trials.labels >= 0).any() and not (trials.labels == _LABELS[word]).any():
@@ -82,13 +95,16 @@ def _check_list(path, utt2spk):
     return found
 
 
-def _absent(path, trials, utt2spk):
-    absent = np.array([key not in utt2spk for key in trials.ids], dtype=bool)
-    fix = "add the utterance to the set, or take the trial off the list"
+def _absent(path, trials, utt2spk, models):
+    """Tests that are no utterances of the set, and enrolments that are none or, with a table of models, not in that."""
+    of_set = utt2spk, "is not in utt2spk", "add the utterance to the set"
+    of_table = models, f"has no line in enroll_maps/{path.name}", "complete that"
+    sides = []
+    for side, (known, *says) in ((trials.enroll, of_set if models is None else of_table), (trials.test, of_set)):
+        sides.append((side, np.array([key not in known for key in trials.ids], dtype=bool)[side], *says))
     return [
-        Defect(str(path), int(trials.lines[i]), trials.ids[side[i]], "is not in utt2spk", fix)
-        for i in np.flatnonzero(absent[trials.enroll] | absent[trials.test])
-        for side in (trials.enroll, trials.test) if absent[side[i]]
+        Defect(str(path), int(trials.lines[i]), trials.ids[side[i]], message, f"{fix}, or take the trial off the list")
+        for i in np.flatnonzero(sides[0][1] | sides[1][1]) for side, missing, message, fix in sides if missing[i]
     ]  # fmt: skip
 
 
@@ -103,10 +119,10 @@ def _two_labels(path, trials):
     return found
 
 
-def _wrong_labels(path, trials, utt2spk):
+def _wrong_labels(path, trials, utt2spk, models):
     """The label is the one that follows from the speakers, where they are known."""
     numbers = {}
-    speakers = [utt2spk.value(key) if key in utt2spk else None for key in trials.ids]
+    speakers = [utt2spk.value(key) if key in utt2spk else (models or {}).get(key) for key in trials.ids]
     speaker_of = np.array([-1 if name is None else numbers.setdefault(name, len(numbers)) for name in speakers])
     one, other = speaker_of[trials.enroll], speaker_of[trials.test]
     found = []

@@ -169,7 +169,7 @@ def score_kinds(folder, trials):
 
 def _score_table(grid, path, kind, folders, speaker_of, settings, below):
     trials = read_trials(path)
-    speakers, source = speakers_behind(trials, speaker_of, path)
+    speakers, source = speakers_behind(trials, speaker_of, path, path.parent.parent / "enroll_maps")
     levels = []
     for level in grid.levels:
         systems = {}

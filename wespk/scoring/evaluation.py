@@ -8,7 +8,7 @@ from wespk.metrics.bootstrap import speakers_from_targets
 from wespk.metrics.categories import by_category
 from wespk.metrics.evaluate import evaluate
 from wespk.scoring.bias import evaluate_reading, read_readings
-from wespk.scoring.trial_categories import categories_of, read_categories
+from wespk.scoring.trial_categories import categories_of, parts_of, read_categories
 from wespk.utils.errors import InputError
 
 
@@ -75,7 +75,7 @@ def _evaluate_list(trial_file, systems, speaker_of, p_targets, num_resamples, se
     speakers, source = None, None
     trials = read_trials(trial_file) if num_resamples or tables else None
     if num_resamples:
-        speakers, source = speakers_behind(trials, speaker_of, trial_file)
+        speakers, source = speakers_behind(trials, speaker_of, trial_file, models)
     found = evaluate(joined, labels, speakers, p_targets, num_resamples, seed)
     for entry, (_, score_file, _), (_, scores, _) in zip(found["systems"], systems, joined):
         entry["scores"] = score_file
@@ -97,16 +97,28 @@ def _add_categories(found, scores, labels, sides):
             system.setdefault("eer_by", {})[name] = rate
 
 
-def speakers_behind(trials, speaker_of, trial_file):
+def speakers_behind(trials, speaker_of, trial_file, models=""):
     """Integers (enroll (n,), test (n,)) that name the speakers of ``Trials``, and how they were found.
 
-    speaker_of: dict id -> speaker, or None: ids that target trials tie together are one speaker's. Raises ``InputError``
-    naming an id that it lacks.
+    speaker_of: dict id -> speaker, or None: ids that target trials tie together are one speaker's; models: see
+    ``trial_categories.parts_of``: an enrolment that is no utterance is of its utterances' speaker. Raises ``InputError``
+    naming an id that has none.
     """
     if speaker_of is None:
         return speakers_from_targets(*trials), "told apart by the target trials"
-    lost = next((key for side in (trials.enroll, trials.test) for key in side if key not in speaker_of), None)
-    if lost is not None:
-        raise InputError(f"{trial_file}: '{lost}' has no speaker in the --utt2spk given; give the evaluation set's")
+    parts = parts_of(models, trial_file)
     number = {speaker: i for i, speaker in enumerate(dict.fromkeys(speaker_of.values()))}
-    return [[number[speaker_of[key]] for key in side] for side in (trials.enroll, trials.test)], "from utt2spk"
+    sides = []
+    for side, made_of in ((trials.enroll, parts), (trials.test, {})):
+        known = {key: _speaker(key, speaker_of, made_of, trial_file) for key in dict.fromkeys(side)}
+        sides.append([number[known[key]] for key in side])
+    return sides, "from utt2spk"
+
+
+def _speaker(key, speaker_of, made_of, trial_file):
+    """The speaker of an id, or of the first of the utterances that it is made of."""
+    for name in (key, *made_of.get(key, ())[:1]):
+        if name in speaker_of:
+            return speaker_of[name]
+    raise InputError(f"{trial_file}: '{key}' has no speaker in the --utt2spk given; give the evaluation set's, and for "
+                     "enrolments that are averages --models")  # fmt: skip

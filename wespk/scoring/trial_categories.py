@@ -22,16 +22,22 @@ def read_categories(paths):
     return tables
 
 
+def parts_of(models, trial_file):
+    """{enrolment: utterances that it is the average of} of a trial list, by the table of its name in the folder ``models``.
+
+    Without such a table, and for the folder "", {}.
+    """
+    path = Path(models) / Path(trial_file).name
+    return read_spk2utt(path) if models and path.is_file() else {}
+
+
 def categories_of(tables, trials, trial_file, models=""):
     """{category: (of the enrolments (n,), of the tests (n,))} of ``Trials``, lists of strings.
 
-    tables: from ``read_categories``; trial_file: path of the list; models: folder that may have a table of the list's name,
-    enrolment -> utterances that it is the average of: an enrolment that a table lacks has all the categories of those.
-    Raises ``InputError`` naming an id that has none.
+    tables: from ``read_categories``; trial_file: path of the list; models: see ``parts_of``: an enrolment that a table of
+    categories lacks has all the categories of its utterances. Raises ``InputError`` naming an id that has none.
     """
-    path = Path(models) / Path(trial_file).name
-    parts = read_spk2utt(path) if models and path.is_file() else {}
-    found = {}
+    parts, found = parts_of(models, trial_file), {}
     for name, (source, table) in tables.items():
         here = {}
         for key in dict.fromkeys([*trials.enroll, *trials.test]):
