@@ -143,6 +143,7 @@ def test_the_sdpn_configurations_have_the_published_values(corpus):
     assert shares == pytest.approx([2 / 6, 3 / 6], abs=1e-3) and augment["reverb_share"] == 0.25
     optimizer, schedule, steps = conf["optimizer"], conf["schedule"], conf["train"]["num_epochs"]
     assert (optimizer["name"], optimizer["momentum"], optimizer["weight_decay"], optimizer["decay_all"]) == ("sgd", 0.9, 5e-5, False)
-    rate = [learning_rate(step, steps, "cosine", optimizer["lr"], schedule["final_lr"]) for step in (0, steps)]
+    assert schedule["name"] == "cosine_after_warmup" and (schedule["warmup_epochs"], steps) == (10, 150)
+    rate = [learning_rate(step, steps, schedule["name"], optimizer["lr"], schedule["final_lr"]) for step in (0, steps)]
     assert rate == pytest.approx([0.4 * conf["train"]["batch_size"] / 256, 1e-5]) and conf["train"]["batch_size"] == 384
     assert (conf["train"]["grad_clip"], conf["train"]["clip_each"], conf["train"]["average"]) == (3, True, 1)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from wespk.losses import build_loss
 from wespk.losses.koleo import koleo, koleo_of_views
 from wespk.utils.errors import InputError
 
@@ -81,3 +82,22 @@ def test_one_embedding_and_unfit_shapes_are_refused():
         koleo(draw(6, 4), 4, 4)
     with pytest.raises(InputError, match=r"\(number, views, size\), not \(6, 4\)"):
         koleo_of_views(draw(6, 4))
+
+
+def test_it_is_found_by_name_and_reads_no_labels():
+    loss, x = build_loss({"name": "koleo"}, 4, None), draw(6, 4)
+    assert loss(x).item() == loss(x, torch.zeros(6)).item() == koleo(x).item()
+    with pytest.raises(InputError, match=r"\(number, 4\), not \(6, 5\)"):
+        loss(draw(6, 5))
+
+
+def test_distances_and_neighbours_are_those_of_the_released_code():
+    """torch's PairwiseDistance with eps 1e-8 on units; the largest inner product beside one's own; log(distance + 1e-8)."""
+    for rows in (draw(12, 6), draw(1, 6) + 1e-7 * draw(12, 6, seed=1)):
+        x = rows.clone().requires_grad_()
+        units = torch.nn.functional.normalize(x, eps=1e-8)
+        inner = units @ units.T - 9 * torch.eye(12)
+        distance = torch.nn.PairwiseDistance(eps=1e-8)(units, units[inner.max(1).indices])
+        expected = -(distance + 1e-8).log().mean()
+        torch.testing.assert_close(koleo(x), expected, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(torch.autograd.grad(koleo(x), x), torch.autograd.grad(expected, x), rtol=1e-10, atol=1e-12)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.losses import sdpn_oracles as oracle
+from wespk.losses import build_loss
 from wespk.losses.sdpn import SDPNLoss, sinkhorn
 from wespk.utils.errors import InputError
 
@@ -187,3 +188,14 @@ def test_options_out_of_range_and_unfit_shapes_are_refused():
         loss(draw(BATCH, DIM), draw(BATCH, DIM))
     with pytest.raises(InputError, match=r"teacher's outputs \(5, 4\) of the same utterances.* not \(6, 4\)"):
         loss(draw(VIEWS, BATCH, DIM), draw(6, DIM))
+
+
+def test_it_is_found_by_name_with_its_own_arguments():
+    torch.manual_seed(1)
+    loss = build_loss({"name": "sdpn", "num_prototypes": COUNT, "temperature": 0.2, "sharpen": 0.5, "sinkhorn_iters": 1}, DIM, 99)
+    same = build(temperature=0.2, sharpen=0.5, sinkhorn_iters=1).float()
+    student, teacher = draw(VIEWS, BATCH, DIM).float(), draw(BATCH, DIM, seed=1).float()
+    assert loss(student, teacher) == same(student, teacher) and loss.prototypes.shape == (COUNT, DIM)
+    assert build_loss({"name": "sdpn"}, DIM, None).num_prototypes == 1024
+    with pytest.raises(InputError, match="loss 'sdpn' has no option 'prototypes'"):
+        build_loss({"name": "sdpn", "prototypes": 3}, DIM, None)

@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 
 from wespk.training.schedules import learning_rate, margin, teacher_momentum, teacher_temperature
@@ -23,6 +24,17 @@ def test_cosine_schedule_is_half_way_at_half_time():
 def test_warm_up_is_linear_never_zero_and_ends():
     rates = [learning_rate(s, 1000, "constant", 1.0, 0.0, 10) for s in range(12)]
     assert rates == pytest.approx([*(s / 10 for s in range(1, 11)), 1.0, 1.0])
+
+
+def test_a_cosine_after_the_warm_up_is_that_of_dino_and_sdpn():
+    """numpy.linspace(0, lr, warm-up) and then half a cosine over the steps that are left."""
+    total, warm, lr, final = 60, 7, 0.6, 1e-5
+    left = total - warm
+    published = [*np.linspace(0, lr, warm), *(final + 0.5 * (lr - final) * (1 + np.cos(np.pi * np.arange(left) / left)))]
+    ours = [learning_rate(step, total, "cosine_after_warmup", lr, final, warm) for step in range(total)]
+    assert ours == pytest.approx(published, rel=1e-12) and (ours[0], ours[warm - 1], ours[warm]) == (0, lr, lr)
+    assert learning_rate(total, total, "cosine_after_warmup", lr, final, warm) == pytest.approx(final)
+    assert learning_rate(0, total, "cosine_after_warmup", lr, final) == lr  # without a warm-up there is none
 
 
 def test_exponential_margin_follows_the_published_formula():

@@ -62,3 +62,9 @@ def test_a_contradiction_is_told(sets, part):
 def test_the_check_without_data_takes_what_training_will_take(sets):
     objective = check_model(config.load(sets=f"model.name=xvector {sets}"))
     assert {p.device for p in objective.parameters()} == {torch.device("meta")}
+
+
+@pytest.mark.parametrize("name", ["sdpn", "koleo"])
+def test_a_loss_that_reads_no_labels_is_not_one_to_classify_by(name):
+    with pytest.raises(InputError, match=f"loss.name={name} reads no labels.*objective.name=sdpn: set that and loss.name=none"):
+        check_model(config.load(sets=f"loss.name={name}"))

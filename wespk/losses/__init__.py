@@ -6,6 +6,7 @@ import pkgutil
 from wespk.utils.registry import Registry
 
 LOSSES = Registry("loss")
+WITHOUT_LABELS = Registry("loss")  # of head outputs or embeddings alone: parts of objectives, not for loss.name
 
 
 def load_all():
@@ -20,5 +21,11 @@ def build_loss(conf, embed_dim, num_classes):
 
     The other keys are the constructor's arguments. Raises ``InputError`` for an unknown name or option and for a
     value out of range.
+
+    The names ``sdpn`` and ``koleo`` stand for losses that training without labels is made of: ``SDPNLoss`` of outputs of size
+    ``embed_dim``, with its own arguments, and ``KoLeo``. ``num_classes``, of speakers, says nothing to them.
     """
-    return load_all().build(conf, embed_dim=embed_dim, num_classes=num_classes)
+    losses = load_all()
+    if conf.get("name") in WITHOUT_LABELS.names():
+        losses = WITHOUT_LABELS
+    return losses.build(conf, embed_dim=embed_dim, num_classes=num_classes)

@@ -12,7 +12,9 @@ the whole batch.
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
+from wespk.losses import WITHOUT_LABELS
 from wespk.utils.errors import InputError
 from wespk.utils.precision import at_least_float32
 
@@ -53,3 +55,20 @@ def koleo_of_views(embeddings, first=0, count=None):
     if embeddings.dim() != 3:
         raise InputError(f"KoLeo of views takes embeddings (number, views, size), not {tuple(embeddings.shape)}")
     return sum(koleo(view, first, count) for view in embeddings.unbind(1))
+
+
+@WITHOUT_LABELS.register("koleo")
+class KoLeo(nn.Module):
+    """``koleo`` as a module: forward(embeddings (B, D), labels=None) -> 0-dim loss; labels are not looked at.
+
+    embed_dim: D, or None for any; num_classes: says nothing to it.
+    """
+
+    def __init__(self, embed_dim=None, num_classes=None):
+        super().__init__()
+        self.embed_dim = embed_dim
+
+    def forward(self, embeddings, labels=None):
+        if self.embed_dim and embeddings.shape[-1] != self.embed_dim:
+            raise InputError(f"KoLeo takes embeddings (number, {self.embed_dim}), not {tuple(embeddings.shape)}")
+        return koleo(embeddings)

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from wespk.losses import WITHOUT_LABELS
 from wespk.losses.base import alone, check_count, check_number
 from wespk.metrics import collapse
 from wespk.utils.errors import InputError
@@ -118,3 +119,9 @@ class SDPNLoss(nn.Module):
         self.stats = {"prototypes_used": (reduce(collapse.assigned(targets)) > 0).sum().float(),
                       "max_target": collapse.mean_max(targets).float(),
                       "target_entropy": collapse.mean_entropy(targets).float()}
+
+
+@WITHOUT_LABELS.register("sdpn")
+def sdpn(embed_dim, num_classes=None, num_prototypes=1024, temperature=0.1, sharpen=0.25, sinkhorn_iters=3):
+    """``SDPNLoss`` of outputs of size ``embed_dim``, as ``build_loss`` calls it; ``num_classes`` are speakers, which it ignores."""
+    return SDPNLoss(embed_dim, num_prototypes, temperature, sharpen, sinkhorn_iters)

@@ -7,8 +7,13 @@ def learning_rate(step, total_steps, name, lr, final_lr, warmup_steps=0):
     """Learning rate of optimiser step ``step`` (0-based) out of ``total_steps``.
 
     exponential: lr * (final_lr / lr) ** (step / total_steps); cosine: half a cosine from lr to final_lr; constant: lr.
-    Either is multiplied by a linear warm-up that reaches 1 at ``warmup_steps`` and is never 0.
+    Each is multiplied by a linear warm-up that reaches 1 at ``warmup_steps`` and is never 0.
+
+    cosine_after_warmup: from 0, at step 0, linearly to lr at the last of ``warmup_steps`` (whole ones), and from the next
+    on half a cosine over the steps left, to final_lr, which step ``total_steps`` would have. (Caron et al. 2021, DINO.)
     """
+    if name == "cosine_after_warmup":
+        return _cosine_after_warmup(step, total_steps, lr, final_lr, int(warmup_steps))
     done = min(step / total_steps, 1.0)
     if name == "exponential":
         value = lr * (final_lr / lr) ** done
@@ -19,6 +24,13 @@ def learning_rate(step, total_steps, name, lr, final_lr, warmup_steps=0):
     else:
         raise ValueError(f"unknown schedule '{name}'")
     return value * min(1.0, (step + 1) / warmup_steps) if warmup_steps > 0 else value
+
+
+def _cosine_after_warmup(step, total_steps, lr, final_lr, warmup_steps):
+    if step < warmup_steps:
+        return lr * step / max(warmup_steps - 1, 1)
+    done = min((step - warmup_steps) / max(total_steps - warmup_steps, 1), 1.0)
+    return final_lr + (lr - final_lr) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def margin(step, initial, final, start_step, end_step, shape="exp"):

@@ -2,7 +2,7 @@
 
 import torch
 
-from wespk.losses import build_loss, load_all
+from wespk.losses import WITHOUT_LABELS, build_loss, load_all
 from wespk.models import build_model
 from wespk.training.objectives import OBJECTIVES, Objective
 from wespk.utils.errors import InputError
@@ -52,14 +52,17 @@ class Supervised(Objective):
 
     def __init__(self, conf, num_classes):
         super().__init__()
-        if conf["loss"]["name"] == "none":
+        name, losses = conf["loss"]["name"], load_all()
+        if name == "none":
             raise InputError("loss.name=none is for objectives with several losses; supervised training has this one alone")
-        if load_all().find(conf["loss"]["name"]).views:
-            raise InputError(f"loss.name={conf['loss']['name']} compares several views of an utterance, of which supervised "
+        if name in WITHOUT_LABELS.names():
+            raise InputError(f"loss.name={name} reads no labels, it is a part of objective.name=sdpn: set that and loss.name=none")
+        if losses.find(name).views:
+            raise InputError(f"loss.name={name} compares several views of an utterance, of which supervised "
                              "training makes one; use it in the contrastive objective (objective.name=contrastive)")
         self.model = build_model(conf["model"])
         self.loss = self.build_loss(conf, self.model.embed_dim, num_classes)
-        self.bf16, self.name = conf["train"]["bf16"], conf["loss"]["name"]
+        self.bf16, self.name = conf["train"]["bf16"], name
 
     build_loss = staticmethod(build_head)
 
