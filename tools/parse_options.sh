@@ -12,8 +12,9 @@
 # The options are the names that stand behind -- at the start of a line of $help_message; each needs a variable of
 # that name (dashes become underscores) that holds the default. Both "--name value" and "--name=value" are taken; of
 # repeated options the last one counts. Where the default is an integer or true/false, the value must be one too. A
-# value that starts with -- must be given as --name=value. Anything else stops the script with status 2; --help prints
-# the text with the present defaults.
+# value that starts with -- must be given as --name=value. An option whose line names no value (two blanks or nothing
+# behind its name) is a switch: it stands alone and means true. Anything else stops the script with status 2; --help
+# prints the text with the present defaults.
 
 _option_error() {
   printf '%s: error: %s\n' "$(basename "$0")" "$1" >&2
@@ -85,6 +86,9 @@ _option_parse() {
     if [[ $1 == *=* ]]; then
       _option_set "$name" "${1#*=}"
       shift
+    elif [[ $_option_switches == *" $name "* ]]; then
+      _option_set "$name" true
+      shift
     elif [ $# -lt 2 ] || [[ $2 == --* ]]; then
       _option_error "option --$name needs a value$(_option_values "$name")"
     else
@@ -95,6 +99,7 @@ _option_parse() {
 }
 
 _option_known=" $(sed -n 's/^ *--\([a-z0-9][a-z0-9-]*\).*/\1/p' <<<"$help_message" | tr '\n' ' ')"
+_option_switches=" $(sed -n 's/^ *--\([a-z0-9][a-z0-9-]*\)\(  .*\)\{0,1\}$/\1/p' <<<"$help_message" | tr '\n' ' ')"
 _option_parse "$@"
 unset -f _option_values _option_error _option_help _option_unknown _option_set _option_parse
-unset _option_known
+unset _option_known _option_switches

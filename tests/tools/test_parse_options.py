@@ -12,13 +12,15 @@ stage=1
 exp=
 seed_set=none
 verbose=false
+dry=false
 help_message="usage: bash run.sh [--option value]
   --stage N      first stage
   --exp DIR      folder
   --seed-set X   which seeds
-  --verbose B    talk"
+  --verbose B    talk
+  --dry          act as if"
 . '{ROOT}/tools/parse_options.sh'
-printf '%s|' "$stage" "$exp" "$seed_set" "$verbose" "$#"
+printf '%s|' "$stage" "$exp" "$seed_set" "$verbose" "$dry" "$#"
 """
 
 
@@ -31,15 +33,18 @@ def call(tmp_path, *words):
 @pytest.mark.parametrize(
     "words, printed",
     [
-        ([], "1||none|false|"),
-        (["--stage", "3", "--exp", "a b"], "3|a b|none|false|"),
-        (["--stage=4", "--exp=a=b c"], "4|a=b c|none|false|"),
-        (["--seed-set", "x", "--verbose", "true"], "1||x|true|"),
-        (["--seed_set=y"], "1||y|false|"),
-        (["--stage", "-1"], "-1||none|false|"),
-        (["--exp=--odd"], "1|--odd|none|false|"),
-        (["--exp", ""], "1||none|false|"),
-        (["--stage", "2", "--stage", "5"], "5||none|false|"),
+        ([], "1||none|false|false|"),
+        (["--stage", "3", "--exp", "a b"], "3|a b|none|false|false|"),
+        (["--stage=4", "--exp=a=b c"], "4|a=b c|none|false|false|"),
+        (["--seed-set", "x", "--verbose", "true"], "1||x|true|false|"),
+        (["--seed_set=y"], "1||y|false|false|"),
+        (["--stage", "-1"], "-1||none|false|false|"),
+        (["--exp=--odd"], "1|--odd|none|false|false|"),
+        (["--exp", ""], "1||none|false|false|"),
+        (["--stage", "2", "--stage", "5"], "5||none|false|false|"),
+        (["--dry", "--stage", "3"], "3||none|false|true|"),
+        (["--stage", "3", "--dry"], "3||none|false|true|"),
+        (["--dry", "--dry=false"], "1||none|false|false|"),
     ],
 )
 def test_options_reach_their_variables(tmp_path, words, printed):
@@ -62,6 +67,7 @@ def test_options_reach_their_variables(tmp_path, words, printed):
         (["--stage", "08"], "--stage takes an integer, not '08'"),
         (["--stage", ""], "--stage takes an integer, not ''"),
         (["--stage", "1+1"], "--stage takes an integer, not '1+1'"),
+        (["--dry", "true"], "unexpected word 'true'"),
         (["--verbose", "yes"], "--verbose takes true or false, not 'yes'"),
         (["foo", "--stage", "2"], "unexpected word 'foo'"),
         (["--stage", "2", ""], "unexpected word ''"),
