@@ -3,7 +3,6 @@
 import math
 
 import torch
-import torch.nn.functional as F
 
 from wespk.losses import LOSSES
 from wespk.losses.base import ClassHead, check_count, check_number, cosines
@@ -57,4 +56,4 @@ class ASoftmax(ClassHead):
         share = (1 / (1 + self._annealing())).to(cosine.dtype)
         lowered = target + share * (multiplied_angle(target, self.margin) - target)
         logits = cosine.scatter(1, labels[:, None], lowered)
-        return F.cross_entropy(embeddings.norm(dim=1, keepdim=True) * logits, labels)
+        return self.cross_entropy(embeddings.norm(dim=1, keepdim=True) * logits, labels)

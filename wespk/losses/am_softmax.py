@@ -3,7 +3,6 @@
 import math
 
 import torch
-import torch.nn.functional as F
 
 from wespk.losses import LOSSES
 from wespk.losses.base import check_number, cosines
@@ -30,7 +29,7 @@ class MarginSoftmax(BlockHead):
         cosine = cosines(embeddings, self.weight)
         self.set_accuracy(cosine.argmax(1), labels)
         logits, _ = self._logits(cosine, labels)
-        return F.cross_entropy(logits, labels)
+        return self.cross_entropy(logits, labels)
 
     def _logits(self, cosine, labels):
         """Logits (B, k) of a block's cosines, and those of the targets that lie in it (B,), 0 elsewhere."""
@@ -49,7 +48,9 @@ class MarginSoftmax(BlockHead):
         return torch.stack([parts[:, 0].logsumexp(0), parts[:, 1].sum(0)])
 
     def losses(self, part):
-        return part[0] - part[1]
+        losses = part[0] - part[1]
+        self.note_softmax(losses)
+        return losses
 
 
 @LOSSES.register("am_softmax")

@@ -70,6 +70,10 @@ class Loss(nn.Module):
     A subclass writes ``compute(embeddings, labels)``. After each forward pass ``stats`` holds detached 0-dim
     tensors on the embeddings' device (such as ``accuracy``); reading them is what waits for the device.
 
+    Losses with classes also note ``positive_gradient`` and ``negative_gradient``: the absolute derivatives of the loss by
+    its logits, what softplus or softmax is applied to, summed over the batch's target and non-target positions. A
+    softmax has two equal sums, as its derivatives by the logits add up to 0.
+
     On the CPU labels are checked at every call; on a GPU, where looking at them waits for all queued work, at the
     first call only.
 
@@ -134,6 +138,10 @@ class Loss(nn.Module):
         """Put the share of rows where ``best`` (B,) is the label into ``stats``."""
         self.stats = {"accuracy": (best == labels).float().mean().detach()}
 
+    def note_gradients(self, positive, negative):
+        """Put the summed absolute derivatives by the logits (0-dim) of target and other positions into ``stats``."""
+        self.stats |= {"positive_gradient": positive.detach(), "negative_gradient": negative.detach()}
+
 
 class ClassHead(Loss):
     """Base of the losses with weight vectors for the classes.
@@ -149,6 +157,17 @@ class ClassHead(Loss):
         super().__init__(embed_dim, num_classes)
         self.weight = nn.Parameter(torch.empty(num_classes, embed_dim))
         nn.init.xavier_uniform_(self.weight)
+
+    def cross_entropy(self, logits, labels):
+        """-log softmax(logits (B, K))[labels], mean over the batch; its gradients are noted."""
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        self.note_softmax(losses)
+        return losses.mean()
+
+    def note_softmax(self, losses):
+        """Note the gradients of losses (B,) that are -log p of the target: 1 - p, and p_j of the others, in all 1 - p too."""
+        pull = -torch.expm1(-losses.detach()).mean()
+        self.note_gradients(pull, pull)
 
 
 class MarginHead(ClassHead):

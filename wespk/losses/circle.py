@@ -1,7 +1,5 @@
 """Circle loss with class labels: Sun et al. 2020, arXiv 2002.10857, section 3 and equation 6."""
 
-import torch.nn.functional as F
-
 from wespk.losses import LOSSES
 from wespk.losses.base import MarginHead, check_number, cosines
 
@@ -27,4 +25,4 @@ class Circle(MarginHead):
         target = cosine.gather(1, labels[:, None])
         positive = (1 + self.margin - target.detach()).relu() * (target - (1 - self.margin))
         negative = (cosine.detach() + self.margin).relu() * (cosine - self.margin)
-        return F.cross_entropy(self.scale * negative.scatter(1, labels[:, None], positive), labels)
+        return self.cross_entropy(self.scale * negative.scatter(1, labels[:, None], positive), labels)

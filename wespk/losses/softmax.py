@@ -20,4 +20,4 @@ class Softmax(ClassHead):
     def compute(self, embeddings, labels):
         logits = F.linear(embeddings, at_least_float32(self.weight), at_least_float32(self.bias))
         self.set_accuracy(logits.argmax(1), labels)
-        return F.cross_entropy(logits, labels)
+        return self.cross_entropy(logits, labels)

@@ -145,17 +145,26 @@ class SphereFace2(BinaryHead):
         return adjust(cosine, self.t)
 
     def block(self, embeddings, weight, labels, bias):
-        """The part is the block's share of each embedding's loss (B,)."""
+        """The part is (3, B): the block's share of each embedding's loss, and, without gradient, of how hard its target
+        pulls and the other classes push, the absolute derivatives by their logits.
+        """
         cosine = cosines(embeddings, weight)
         column, here = find_targets(labels, cosine.shape[1])
-        others = (1 - self.lam) * F.softplus(self.logit(self._other(cosine), cosine, bias))
+        logits = self.logit(self._other(cosine), cosine, bias)
+        others = (1 - self.lam) * F.softplus(logits)
         own = cosine.gather(1, column)
-        target = self.lam * F.softplus(-self.logit(self._target(own), own, bias))
-        terms = others.scatter(1, column, torch.where(here, target, others.gather(1, column)))
-        return terms.sum(1), cosine
+        goal = -self.logit(self._target(own), own, bias)
+        terms = others.scatter(1, column, torch.where(here, self.lam * F.softplus(goal), others.gather(1, column)))
+        with torch.no_grad():
+            slopes = logits.sigmoid()
+            slopes.scatter_(1, column, torch.where(here, 0, slopes.gather(1, column)))
+            pull = torch.where(here, self.lam * goal.sigmoid(), 0)[:, 0]
+            push = (1 - self.lam) * slopes.sum(1)
+        return torch.stack([terms.sum(1), pull, push]), cosine
 
     def merge(self, parts):
         return parts.sum(0)
 
     def losses(self, part):
-        return part
+        self.note_gradients(part[1].mean(), part[2].mean())
+        return part[0]

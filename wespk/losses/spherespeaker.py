@@ -60,8 +60,7 @@ something only as long as the bias is on its way.
 The value of a loss with ``positive_power`` or ``gradient_ratio`` is therefore no measure of progress. Weights and a are
 of the embeddings of one call: with several processes or micro-batches, of each one's own.
 
-``stats`` has positive_gradient and negative_gradient, c a A / B and c (1 - a) N / B, and positive_share, the first of
-their sum. (With a softmax over classes the two are equal always, as its derivatives by the logits sum to 0.)
+``stats`` has positive_gradient and negative_gradient, which are c a A / B and c (1 - a) N / B.
 """
 
 import functools
@@ -214,7 +213,7 @@ class SphereSpeaker(BinaryHead):
             weight = len(target) * (self.positive_power * F.logsigmoid(-target.detach())).softmax(0)
             positive, pull = weight * positive, weight * pull
         own, other = self._weights(pull.mean(), push.mean())
-        self._note(own * pull.mean(), other * push.mean())
+        self.note_gradients(own * pull.mean(), other * push.mean())
         losses = own * positive + other * negative
         if self.gradient_ratio:  # a term of value 0 gives the bias the gradient of the fixed lambda
             losses = losses + (self.bias - self.bias.detach())[0] * ((1 - self.lam) * push - self.lam * pull)
@@ -229,7 +228,3 @@ class SphereSpeaker(BinaryHead):
         a = (ratio / (pull + ratio)).clamp(LEAST_WEIGHT, 1 - LEAST_WEIGHT)
         factor = (self.lam * pull + (1 - self.lam) * push) / (a * pull + (1 - a) * push)
         return factor * a, factor * (1 - a)
-
-    def _note(self, pull, push):
-        self.stats |= {"positive_gradient": pull, "negative_gradient": push,
-                       "positive_share": pull / (pull + push).clamp(min=TINY)}

@@ -6,7 +6,6 @@ Sub-centres: Deng et al., ECCV 2020; the penalty on the hardest other classes: Z
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from wespk.losses import LOSSES
@@ -47,4 +46,4 @@ class SubcenterAAM(MarginHead):
             raised = subtract_angle(cosine.gather(1, hardest), self.top_k_ratio * self.margin)
             logits = logits.scatter(1, hardest, raised)
         logits = logits.scatter(1, labels[:, None], add_angle(target, self.margin))
-        return F.cross_entropy(self.scale * logits, labels)
+        return self.cross_entropy(self.scale * logits, labels)

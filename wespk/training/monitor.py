@@ -11,6 +11,18 @@ from wespk.utils.dist import sum_over_ranks
 SHOWN = ("prototypes_used", "outputs_used", "embedding_spread", "effective_rank")  # also in the log, where there are any
 
 
+def positive_share(record):
+    """{"positive_gradient_share": the share of the target positions in the summed absolute gradients by the logits}.
+
+    In [0, 1], of all that went into the means ``record``; 0.5 with a softmax, and where there is no gradient at all.
+    {} for a record without such gradients.
+    """
+    if "positive_gradient" not in record:
+        return {}
+    pull, push = record["positive_gradient"], record["negative_gradient"]
+    return {"positive_gradient_share": pull / (pull + push) if pull + push > 0 else 0.5}
+
+
 class Meter:
     """Sums named scalars on the device, weighted by utterances, and the time spent working and waiting."""
 
@@ -43,6 +55,7 @@ class Meter:
         *totals, utterances = sum_over_ranks(packed.double()).tolist()
         passed = time.perf_counter() - self.since
         record = {name: total / utterances for name, total in zip(names, totals)}
+        record |= positive_share(record)
         return record | {"chunks_per_second": utterances / passed, "waiting": self.waited / passed}
 
 
@@ -80,6 +93,8 @@ class Monitor:
         for name in SHOWN:
             if name in record:
                 text[name] = f"{record[name]:.3g}"
+        if record.get("positive_gradient_share", 0.5) != 0.5:  # a softmax's, always
+            text["positive_gradient_share"] = f"{record['positive_gradient_share']:.3g}"
         text |= {name.removeprefix("loss_"): f"{value:.3f}" for name, value in record.items()
                  if name.startswith(("loss_", "weight_"))}
         if record.get("margin"):
