@@ -140,3 +140,28 @@ def test_two_picked_lists_of_one_name_are_refused(tmp_path):
     other = written(tmp_path / "sub", OTHER)
     with pytest.raises(InputError, match="have one name; rename one"):
         pick_lists(find_lists([str(tmp_path)]), f"veri_test,{other}", [str(tmp_path)])
+
+
+MODELS = b"someone id10270/x6uYqmx31kE/00001.wav id10270-x6uYqmx31kE-00002\nother id10300/ize_eiCFEg0/00003.wav\n"
+OF_MODELS = b"1 someone id10270/8jEAjG6SegY/00008.wav\n0 someone id10300/ize_eiCFEg0/00001.wav\n"
+
+
+def test_a_map_beside_a_list_makes_its_enrolments_of_several_utterances(tmp_path):
+    written(tmp_path, MODELS, "mine.map")
+    found = read_list(written(tmp_path, OF_MODELS, "mine.txt"))
+    assert found.enroll == ["someone"] * 2 and found.labels.tolist() == [1, 0]
+    assert found.models == {"someone": ["id10270-x6uYqmx31kE-00001", "id10270-x6uYqmx31kE-00002"]}  # the only one used
+
+
+@pytest.mark.parametrize("models, trials, message", [
+    (MODELS, OF_MODELS + GOOD, r"mine.txt:3: 'id10270/x6uYqmx31kE/00001.wav' has no line in .*mine.map"),
+    (MODELS, b"1 other id10270/8jEAjG6SegY/00008.wav\n", "mine.txt:1: the label says one speaker"),
+    (MODELS + b"lone\n", OF_MODELS, "mine.map:3: 'lone' names no utterance"),
+    (MODELS + MODELS, OF_MODELS, "mine.map:3: 'someone' stands there before"),
+    (b"someone id10270/a/1.wav id10271/a/1.wav\n", OF_MODELS, "mine.map:1: 'someone' is made of .*, of two speakers"),
+    (b"someone 00001.wav\n", OF_MODELS, "mine.map:1: '00001.wav' is not of the form"),
+])  # fmt: skip
+def test_a_map_that_does_not_fit_is_named(tmp_path, models, trials, message):
+    written(tmp_path, models, "mine.map")
+    with pytest.raises(InputError, match=message):
+        read_list(written(tmp_path, trials, "mine.txt"))

@@ -124,8 +124,14 @@ def _mark_unsplit(tree, lists):
     return [f"{tree.root}: no dev/test level; {len(unsplit & test)} of {len(unsplit)} speakers are test ({source})"]
 
 
+def _utterances_of(trial_list):
+    """The ids of all utterances that a list takes, those of its enrolments' averages included."""
+    parts = (key for ids in trial_list.models.values() for key in ids)
+    return {*trial_list.test, *(parts if trial_list.models else trial_list.enroll)}
+
+
 def _speakers_of(trial_list):
-    return {utterance_id.split("-", 1)[0] for utterance_id in {*trial_list.enroll, *trial_list.test}}
+    return {utterance_id.split("-", 1)[0] for utterance_id in _utterances_of(trial_list)}
 
 
 def _count_note(name, utterances):
@@ -176,11 +182,12 @@ def _evaluation(lists, trees):
         index.update(tree.utterances)
     named = set()
     for found in lists:
-        ids = {*found.enroll, *found.test}
+        ids = _utterances_of(found)
         absent = ids - index.keys()
         if absent:
-            pairs = enumerate(zip(found.enroll, found.test), 1)
-            line, missing = next((line, i) for line, pair in pairs for i in pair if i in absent)
+            enroll = ([*found.models[key]] if found.models else [key] for key in found.enroll)
+            trials = enumerate(zip(enroll, found.test), 1)
+            line, missing = next((n, i) for n, (made_of, test) in trials for i in [*made_of, test] if i in absent)
             speaker, rest = missing.split("-", 1)
             file = "/".join((speaker, *rest.rsplit("-", 1)))
             roots = ", ".join(tree.root for tree in trees.values())

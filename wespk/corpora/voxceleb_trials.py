@@ -3,6 +3,9 @@
 The published lists have lines ``1 id10270/x6uYqmx31kE/00001.wav id10270/8jEAjG6SegY/00008.wav`` (1 = same speaker). A
 list given by its path may also be in Kaldi's form, ``a b target|nontarget``. Neither form needs to name the suffix
 that the files on disk have.
+
+Where beside ``NAME.txt`` lies ``NAME.map``, the first sides of its trials are enrolments of several utterances, which that
+file names: lines ``MODEL id10270/x6uYqmx31kE/00001.wav id10270/8jEAjG6SegY/00008.wav ...``, MODEL being any word.
 """
 
 import glob
@@ -45,21 +48,57 @@ def read_list(path):
     CRLF line ends, a byte-order mark, a missing last newline and blank lines at the end do no harm. Raises
     ``InputError`` with path:line for anything else that is not a trial, and where a label contradicts the speakers.
     """
-    lines = read_text(path).lstrip("\ufeff").rstrip().split("\n")
+    map_path = os.path.splitext(path)[0] + ".map"
+    models = read_models(map_path) if os.path.isfile(map_path) else {}
     known, enroll, test, labels = {}, [], [], []
-    for number, line in enumerate(lines, 1):
+    for number, line in _lines(path):
         label, first, second = _fields(line, f"{path}:{number}")
-        for side, file in ((enroll, first), (test, second)):
+        if models and first not in models:
+            raise InputError(f"{path}:{number}: '{first}' has no line in {map_path}, which must name the utterances of "
+                             "every enrolment; complete that, or take it away")  # fmt: skip
+        for file in (second,) if models else (first, second):
             if file not in known:
-                known[file] = utterance_id(file)
-            if known[file] is None:
-                raise InputError(f"{path}:{number}: '{file}' is not of the form idNNNNN/SESSION/NNNNN.wav")
-            side.append(known[file])
-        if _one_speaker(enroll[-1], test[-1]) != (label == 1):
+                known[file] = _id(file, f"{path}:{number}")
+        enroll.append(first if models else known[first])
+        test.append(known[second])
+        if _one_speaker(models[first][0] if models else enroll[-1], test[-1]) != (label == 1):
             says = "one speaker" if label else "two speakers"
             raise InputError(f"{path}:{number}: the label says {says}, the file names do not; correct the list")
         labels.append(label)
-    return TrialList(_name(path, len(labels)), str(path), enroll, test, np.array(labels, dtype=np.int8))
+    used = {key: models[key] for key in dict.fromkeys(enroll)} if models else {}
+    return TrialList(_name(path, len(labels)), str(path), enroll, test, np.array(labels, dtype=np.int8), used)
+
+
+def read_models(path):
+    """``NAME.map`` as {enrolment: ids of its utterances}.
+
+    Raises ``InputError`` with path:line for a line without utterances, an enrolment that stands there twice or is of
+    several speakers, and names of another form.
+    """
+    models = {}
+    for number, line in _lines(path):
+        where, (model, *files) = f"{path}:{number}", line.split() or [""]
+        if not files or model in models:
+            what = f"'{model}' stands there before" if model in models else f"'{line.strip()[:80]}' names no utterance"
+            raise InputError(f"{where}: {what}; a line is 'MODEL FILE FILE ...', one for each enrolment")
+        models[model] = [_id(file, where) for file in files]
+        strange = next((key for key in models[model] if not _one_speaker(models[model][0], key)), None)
+        if strange:
+            raise InputError(f"{where}: '{model}' is made of {models[model][0]} and {strange}, of two speakers; an "
+                             "enrolment is of one")  # fmt: skip
+    return models
+
+
+def _lines(path):
+    """(number, line) of a list."""
+    return enumerate(read_text(path).lstrip("\ufeff").rstrip().split("\n"), 1)
+
+
+def _id(file, where):
+    found = utterance_id(file)
+    if found is None:
+        raise InputError(f"{where}: '{file}' is not of the form idNNNNN/SESSION/NNNNN.wav")
+    return found
 
 
 def _one_speaker(first, second):
@@ -89,7 +128,7 @@ def find_lists(folders):
         paths = sorted({p for pattern in PATTERNS for p in glob.glob(os.path.join(glob.escape(folder), pattern))})
         for trial_list in map(read_list, paths):
             other = found.setdefault(trial_list.name, trial_list)
-            if (other.enroll, other.test) != (trial_list.enroll, trial_list.test):
+            if (other.enroll, other.test, other.models) != (trial_list.enroll, trial_list.test, trial_list.models):
                 raise InputError(
                     f"{other.source} and {trial_list.source} are different lists of one name; say with --lists which "
                     "folder to take"
