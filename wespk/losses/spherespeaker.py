@@ -89,6 +89,20 @@ def lowered_cosine(cosine, m1, m2):
     return add_angle(multiply_angle(cosine, m1), m2)
 
 
+def check_effects(margins, reading, two_sided, m3_on):
+    """Raise ``InputError`` for an option that would do nothing with these margins (m1, m2, m3), by its name."""
+    _, m2, m3 = margins
+    if two_sided is True and not m2 and not m3:
+        raise InputError("loss option two_sided: m2 and m3 are 0, so that nothing raises the other classes; give one, or "
+                         "leave it out")
+    if m3_on == "similarity" and not m3:
+        raise InputError("loss option m3_on: there is no m3 to lie outside of g: it is 0; give m3, or leave m3_on out")
+    for name, value, neutral in zip(("m1", "m2", "m3"), margins, NEUTRAL):
+        if reading == "alternate" and value == neutral:
+            raise InputError(f"loss option {name}: at {value:g} its turns in the reading alternate have no margin; give more, "
+                             "or the reading combined")
+
+
 @LOSSES.register("spherespeaker")
 class SphereSpeaker(BinaryHead):
     """The loss at the top of this file. ``margin``, which the training schedule moves, is the share of all margins in force:
@@ -113,6 +127,7 @@ class SphereSpeaker(BinaryHead):
         margins = [default if given is None else given for given, default in zip((m1, m2, m3), MARGINS[reading])]
         for name, value, low, high in zip(("m1", "m2", "m3"), margins, NEUTRAL, (math.inf, math.pi, math.inf)):
             check_number(name, value, low, high)
+        check_effects(margins, reading, two_sided, m3_on)
         limit = math.pi / margins[1] if margins[1] else math.inf
         super().__init__(embed_dim, num_classes, scale, margin, (0, limit), lam, t, detach_g, block_size)
         self.margins, self.reading, self.step = tuple(margins), reading, None
@@ -126,7 +141,7 @@ class SphereSpeaker(BinaryHead):
             raise InputError(f"loss option top_k: an embedding has {num_classes - 1} negatives, of which {top_k} cannot be "
                              "kept; give fewer, or 0 for all")
         level = 2 * 0.5**t - 1
-        self.make_bias(bias_init, level, level, num_classes - 1)  # whatever top_k: the kept ones are far above a cosine of 0
+        self.make_bias(bias_init, level, level, num_classes - 1)  # with top_k too
 
     def set_step(self, step):
         """Say which training step it is; only the reading ``alternate`` asks for it."""
