@@ -48,6 +48,7 @@ trials=
 score_norm=asnorm
 top_n=300
 cohort=speaker
+enroll_mean=normalised
 scoring=cosine
 plda=
 calibrate=none
@@ -106,6 +107,8 @@ scoring (stages 5 to 7)
   --score-norm KIND    asnorm, snorm, znorm, tnorm or none
   --top-n N            cohort scores that asnorm keeps for each side
   --cohort KIND        speaker (mean of each training speaker) or utterance
+  --enroll-mean KIND   of enrolments that are averages over several utterances (data/eval/enroll_maps): normalised, the mean
+                       of centred and length-normalised embeddings, or plain, of embeddings as they are; the report says which
   --scoring KIND       cosine, or plda: PLDA's scores as well, in LIST.plda
   --plda WORDS         how PLDA is trained, 'lda-dim=100 whiten=true' for instance; see wespk.bin.train_plda --help
   --calibrate KIND     log-likelihood ratios in LIST.*.llr, learnt from trials of known answer: among held-out speakers
@@ -243,6 +246,9 @@ check_options() {
   fi
   if [[ ! $cohort =~ ^(speaker|utterance)$ ]]; then
     die "--cohort takes speaker or utterance, not '$cohort'"
+  fi
+  if [[ ! $enroll_mean =~ ^(normalised|plain)$ ]]; then
+    die "--enroll-mean takes normalised or plain, not '$enroll_mean'"
   fi
   check_scoring_options
 }

@@ -6,6 +6,7 @@ import pytest
 from tests.scoring.conftest import random_set, write_set
 from wespk.bin.score_norm import score_norm
 from wespk.io.tables import Trials, read_scores, write_scores, write_table
+from wespk.scoring import backend
 from wespk.scoring.cosine import score_trials
 from wespk.scoring.evaluation import speakers_behind
 from wespk.scoring.vectors import Sides
@@ -102,3 +103,28 @@ def test_the_speakers_behind_models_are_those_of_their_utterances(tmp_path):
         speakers_behind(trials, speaker_of, str(tmp_path / "trials" / "list"))
     with pytest.raises(InputError, match="'other' has no speaker"):  # a test is an utterance
         speakers_behind(trials._replace(test=["a-3", "other", "b-2"]), speaker_of, "list", tmp_path / "maps")
+
+
+def test_a_plain_mean_is_of_the_embeddings_as_they_are(make_set, eval_set, train_set, models, tmp_path):
+    mean = np.mean([v.astype(float) for v in train_set[0].values()], axis=0)
+    scp, train = make_set("eval", eval_set[0]), make_set("train", train_set[0], train_set[1])
+    enroll, test = [*UTTERANCES], ["e003-s0-000", "e001-s0-000", "e002-s1-003"]
+    plain = {key: np.mean([eval_set[0][name].astype(float) for name in ids], axis=0) for key, ids in UTTERANCES.items()}
+    scores = score_trials(enroll, test, scp, "", train, models, "plain")
+    expected = [unit(plain[a] - mean) @ unit(eval_set[0][b] - mean) for a, b in zip(enroll, test)]
+    assert scores == pytest.approx(expected, abs=5e-7)
+    assert np.abs(scores - score_trials(enroll, test, scp, "", train, models)).max() > 1e-4
+    own = make_set("own", plain)
+    backend.train(train, str(tmp_path / "train/utt2spk"), backend.Options())[0].save(tmp_path / "plda", {})
+    trained = backend.load(tmp_path / "plda")
+    one = {key: [key] for key in plain}  # PLDA counts the utterances of the same means
+    write_table(tmp_path / "one", {key: " ".join(ids * len(UTTERANCES[key])) for key, ids in one.items()})
+    found = backend.score_trials(trained, enroll, test, scp, "", models, True, "plain")
+    assert found == pytest.approx(backend.score_trials(trained, enroll, test, scp, own, str(tmp_path / "one")), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind, table, says", [("mean", True, "'mean' is unknown.*known: normalised, plain"),
+                                               ("plain", False, "plain is about .*give --models, or leave it out")])  # fmt: skip
+def test_a_kind_of_mean_that_means_nothing_is_refused(make_set, eval_set, models, kind, table, says):
+    with pytest.raises(InputError, match=f"--enroll-mean {says}"):
+        score_trials(["e000-model"], ["e001-s0-000"], make_set("e", eval_set[0]), "", "none", models if table else "", kind)

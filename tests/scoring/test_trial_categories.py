@@ -73,3 +73,13 @@ def test_any_table_of_categories_will_do_several_at_once(folder):
 def test_what_cannot_be_told_apart_is_refused_by_name(folder, capsys, changes, message):
     assert measure(folder, **{name: value.format(folder) for name, value in changes.items()}) == 1
     assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("kind, words", [("normalised", "centred, length-normalised embeddings"), ("plain", "embeddings as they are")])
+def test_the_report_states_how_enrolments_were_averaged(folder, kind, words):
+    assert measure(folder, enroll_mean=kind) == 0
+    averaged = json.loads((folder / "results/metrics.json").read_text())["lists"][0]["averaged"]
+    assert averaged == {"enrolments": 1, "least": 2, "most": 2, "mean": kind}
+    assert run(make_report, metrics=folder / "results/metrics.json", out_dir=folder / "results") == 0
+    line = f"list: 1 enrolments are averages over 2 utterances each: the mean of their {words}.\n"
+    assert line in (folder / "results/RESULTS.md").read_text()

@@ -144,6 +144,22 @@ def test_a_list_of_averaged_enrolments_is_scored_and_normalised_by_its_table(sco
     assert f"stage 5 runs: input {table} has changed" in " ".join(scored.only(5)[1])
 
 
+def test_another_kind_of_average_is_other_scores_and_the_report_is_told(scored):
+    status, _, errors = scored.only(5, "--enroll-mean", "plain", check=False)
+    assert status == 1 and "no list here has any" in errors
+    table = scored.data / "eval" / "enroll_maps" / "B"
+    table.parent.mkdir()
+    table.write_text("id1-model id1-a id1-b\n")
+    scored.run("--stage", 5, "--stop-stage", 7)
+    for number in (6, 7):
+        status, _, errors = scored.only(number, "--enroll-mean", "plain", check=False)
+        assert status == 1 and "stage 5, which is out of date (option enroll_mean was 'normalised', is 'plain'" in errors
+    scored.run("--stage", 5, "--stop-stage", 7, "--enroll-mean", "plain")
+    for name in ("score_cosine", "score_norm", "compute_metrics"):
+        assert words_of(scored.calls(), name, "--enroll-mean") == ["plain"], name
+    assert CURRENT.format(5) not in scored.only(5)[1]
+
+
 def test_normalised_scores_of_two_makes_are_not_mixed(scored):
     scored.only(6, "--top-n", 100, "--trials", "A")
     status, _, errors = scored.only(7, "--top-n", 100, check=False)

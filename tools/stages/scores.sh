@@ -21,7 +21,19 @@ models_of() { # $models: the option that says what the enrolments of list $1 are
   models=()
   existing models "$tested/eval/enroll_maps/$1"
   if [ "${#models[@]}" -gt 0 ]; then
-    models=(--models "${models[0]}")
+    models=(--models "${models[0]}" --enroll-mean "$enroll_mean")
+  fi
+}
+
+mean_options() { # append to $options the kind of averages, if there are any among the enrolments
+  local name found=()
+  for name in "${names[@]}"; do
+    existing found "$tested/eval/enroll_maps/$name"
+  done
+  if [ "${#found[@]}" -gt 0 ]; then
+    options+=("enroll_mean=$enroll_mean")
+  elif [ "$enroll_mean" != normalised ]; then
+    die "--enroll-mean $enroll_mean is about enrolments that are averages, and no list here has any ($tested/eval/enroll_maps)"
   fi
 }
 
@@ -74,6 +86,7 @@ plan_5() {
   title=scoring reads="$(embeddings_read), $tested/eval/trials" writes="$home/scores/LIST.cosine"
   options=("mean=train") outputs=()
   plan_scores
+  mean_options
   if [ "${#suffixes[@]}" -gt 0 ]; then
     inputs+=("$exp/checkpoints/average.pt")
     reads+=", $exp/checkpoints/average.pt" writes+=", LIST.bias.llr"
@@ -129,6 +142,7 @@ norm_options() { # $options: what decides the normalised scores
   if [ "$score_norm" = asnorm ]; then
     options+=("top_n=$top_n")
   fi
+  mean_options
   calibration_options
 }
 
@@ -136,8 +150,8 @@ plan_6() {
   local name kind kinds plda_suffix plda_options
   title="score normalisation" reads="$home/scores/LIST.cosine" writes="$home/scores/LIST.cosine.$score_norm"
   outputs=()
-  norm_options
   plan_scores
+  norm_options
   inputs+=("$(given_labels)")
   calibrated_kinds
   calibration_inputs
@@ -154,7 +168,7 @@ plan_6() {
 }
 
 check_6() {
-  local name scores
+  local name scores options=()
   for name in "${names[@]}"; do
     need 5 "$home/scores/$name.cosine"
   done
@@ -163,7 +177,8 @@ check_6() {
   fi
   check_scores
   score_files cosine
-  build_on 5 "${scores[@]}"
+  mean_options
+  build_on 5 "${options[@]}" "${scores[@]}"
   check_calibration
 }
 
@@ -213,6 +228,7 @@ plan_7() {
   title="metrics and report" reads="$home/scores" writes="$home/results"
   options=() inputs=() outputs=()
   plan_scores
+  mean_options
   inputs=("$tested/eval/utt2spk")
   existing inputs "$expected" "$tested/eval/utt2genre"
   for name in "${names[@]}"; do
@@ -246,7 +262,9 @@ check_7() {
   for path in "${scores[@]}"; do
     need 5 "$path"
   done
-  build_on 5 "${plda_options[@]}" "${scores[@]}"
+  options=("${plda_options[@]}")
+  mean_options
+  build_on 5 "${options[@]}" "${scores[@]}"
   if [ "$score_norm$calibrate" != nonenone ]; then
     score_files "${kinds[@]/%/.llr}"
     if [ "$score_norm" != none ]; then
@@ -277,7 +295,7 @@ work_7() {
     measure+=(--categories "$tested/eval/utt2genre")
   fi
   if [ -d "$tested/eval/enroll_maps" ]; then
-    measure+=(--models "$tested/eval/enroll_maps")
+    measure+=(--models "$tested/eval/enroll_maps" --enroll-mean "$enroll_mean")
   fi
   if [ -n "$expected" ]; then
     words+=(--expected "$expected")

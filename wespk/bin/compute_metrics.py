@@ -5,7 +5,8 @@ from wespk.utils.cli import main
 
 def compute_metrics(scores: str, trials: str, out: str, names: str = "", utt2spk: str = "",
                     p_targets: str = "0.01,0.05", bootstrap: int = 1000, seed: int = 42, llr: bool = False,
-                    readings: str = "", categories: str = "", models: str = ""):
+                    readings: str = "", categories: str = "", models: str = "",
+                    enroll_mean: str = "normalised"):  # fmt: skip
     """EER, minDCF and min-Cllr of score files, and actDCF and Cllr of those that hold log-likelihood ratios.
 
     95 % confidence intervals come from resampling the speakers (and, for comparison, the trials). Systems scored on one
@@ -29,6 +30,7 @@ def compute_metrics(scores: str, trials: str, out: str, names: str = "", utt2spk
         models: folder with tables named as the trial lists that say of which utterances an enrolment is the average, as
             stage 1 leaves them: speakers and categories of enrolments that other tables do not have are those of its
             utterances
+        enroll_mean: the kind of these averages that was scored, normalised or plain: the report says so
     """
     import json
 
@@ -47,7 +49,7 @@ def compute_metrics(scores: str, trials: str, out: str, names: str = "", utt2spk
     if not priors or bootstrap < 0:
         raise InputError("--p-targets needs at least one number, and --bootstrap must not be negative")
     results = evaluate_files(words(scores), words(trials), words(names), utt2spk, priors, bootstrap, seed, llr,
-                             words(readings), words(categories), models)
+                             words(readings), words(categories), models, enroll_mean)
     write_text(out, json.dumps(results, indent=1) + "\n")
     header, rows = result_rows(results)
     for row in rows:

@@ -5,7 +5,7 @@ from wespk.utils.cli import main
 
 def measure_quality(trials: str, embeddings: str, mean_embeddings: str, cohort_scp: str, out_dir: str,
                     cohort_utt2spk: str = "", top_n: int = 300, utt2dur: str = "", feats: str = "",
-                    models: str = ""):  # fmt: skip
+                    models: str = "", enroll_mean: str = "normalised"):  # fmt: skip
     """Measure what may tell good trials from bad ones: a table `id value` for each measure, for train_calibration.
 
     magnitude: log length of the embedding; cohort: mean of its highest cosines with the cohort; duration: log seconds;
@@ -22,6 +22,7 @@ def measure_quality(trials: str, embeddings: str, mean_embeddings: str, cohort_s
         utt2dur: seconds of the utterances; empty: duration is not measured
         feats: feats.scp of the utterances, log-mel; empty: snr is not measured
         models: table of the enrolments that are averages over several utterances, as for score_cosine
+        enroll_mean: the kind of these averages, normalised or plain, as for score_cosine
     """
     from wespk.io.tables import read_trials
     from wespk.scoring.cohort import Cohort
@@ -29,7 +30,7 @@ def measure_quality(trials: str, embeddings: str, mean_embeddings: str, cohort_s
     from wespk.scoring.vectors import Sides, read_mean
 
     pairs, mean = read_trials(trials), read_mean(mean_embeddings)
-    sides = Sides(pairs.enroll, pairs.test, embeddings, mean=mean, models=models)
+    sides = Sides(pairs.enroll, pairs.test, embeddings, mean=mean, models=models, enroll_mean=enroll_mean)
     cohort = Cohort(cohort_scp, mean, cohort_utt2spk)
     found = measure(sides, models, embeddings, cohort.vectors, top_n, utt2dur, feats)
     write_measures(out_dir, found)

@@ -3,7 +3,8 @@
 from wespk.utils.cli import main
 
 
-def score_bias(trials: str, embeddings: str, checkpoint: str, out: str, enroll_embeddings: str = "", models: str = ""):
+def score_bias(trials: str, embeddings: str, checkpoint: str, out: str, enroll_embeddings: str = "", models: str = "",
+               enroll_mean: str = "normalised"):  # fmt: skip
     """Score every trial by what the loss's own bias says: an uncalibrated natural-log likelihood ratio.
 
     z = r g(cosine) + b is the log-odds of a target that SphereFace2 trained, at the prior of the training; z less that
@@ -19,6 +20,8 @@ def score_bias(trials: str, embeddings: str, checkpoint: str, out: str, enroll_e
         enroll_embeddings: xvector.scp of the enrolment side, when it has its own
         models: table `enrolment utterance utterance ...`, by which each enrolment of the trials is the mean of its
             utterances' length-normalised embeddings; empty: enrolments are utterances
+        enroll_mean: of averaged enrolments: normalised (the mean as --models says) or plain (of the embeddings as they are,
+            as published recipes take it)
     """
     from wespk.io.tables import read_trials
     from wespk.scoring.bias import write_llr
@@ -36,7 +39,7 @@ def score_bias(trials: str, embeddings: str, checkpoint: str, out: str, enroll_e
     if conf["train"]["init_head"] == "none":
         about["first_bias"] = build_head(conf, loss.embed_dim, loss.num_classes).log_odds().bias
     pairs = read_trials(trials)
-    cosines = score_trials(pairs.enroll, pairs.test, embeddings, enroll_embeddings, models=models)
+    cosines = score_trials(pairs.enroll, pairs.test, embeddings, enroll_embeddings, "none", models, enroll_mean)
     write_llr(out, pairs.enroll, pairs.test, cosines, log_odds, about)
     c0 = log_odds.threshold(log_odds.prior)
     says = "no cosine is accepted" if c0 is None else f"accepted from cosine {c0:.4f} on"

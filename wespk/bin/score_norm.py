@@ -5,7 +5,7 @@ from wespk.utils.cli import main
 
 def score_norm(scores: str, embeddings: str, mean_embeddings: str, cohort_scp: str, out: str, method: str = "asnorm",
                top_n: int = 300, cohort_utt2spk: str = "", enroll_embeddings: str = "", utt2spk: str = "",
-               models: str = "", other_corpus: bool = False):  # fmt: skip
+               models: str = "", other_corpus: bool = False, enroll_mean: str = "normalised"):  # fmt: skip
     """Normalise cosine scores: z-norm, t-norm, s-norm, or s-norm by each side's nearest cohort members (as-norm).
 
     Standard deviations divide by N. A cohort that shares a speaker with the trials is refused, as told by their names.
@@ -24,6 +24,7 @@ def score_norm(scores: str, embeddings: str, mean_embeddings: str, cohort_scp: s
         other_corpus: cohort and trials are of different corpora, so that equal names do not mean equal speakers; they are
             not compared
         models: table of the enrolments that are averages over several utterances, as for score_cosine
+        enroll_mean: the kind of these averages, normalised or plain, as for score_cosine
     """
     from wespk.io.tables import read_scores, read_table, write_scores
     from wespk.scoring.cohort import Cohort
@@ -38,7 +39,7 @@ def score_norm(scores: str, embeddings: str, mean_embeddings: str, cohort_scp: s
     check_top_n(top_n)
     enroll, test, values = read_scores(scores)
     mean = read_mean(mean_embeddings)
-    sides = Sides(enroll, test, embeddings, enroll_embeddings, mean, models)
+    sides = Sides(enroll, test, embeddings, enroll_embeddings, mean, models, enroll_mean)
     cohort = Cohort(cohort_scp, mean, cohort_utt2spk)
     if not other_corpus:
         heard = [key for group in read_models(sides.enroll_keys, models) for key in group]

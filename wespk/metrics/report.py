@@ -83,6 +83,8 @@ def notes(results):
             if trials["num_speakers"] < FEW_SPEAKERS:
                 text += f"; with fewer than {FEW_SPEAKERS} speakers the intervals are not to be trusted"
         lines.append(text + ".")
+        if trials.get("averaged"):
+            lines.append(_averages(trials["name"], trials["averaged"]))
     boot = results["bootstrap"]
     if boot:
         lines.append(
@@ -99,6 +101,15 @@ def notes(results):
             "mean nothing."
         )
     return lines
+
+
+def _averages(name, of):
+    """How the enrolments of a list were made that are averages: results with another kind of mean are not comparable."""
+    utterances = f"{of['least']} utterance{'s' * (of['least'] != 1)}"
+    if of["most"] > of["least"]:
+        utterances = f"{of['least']} to {of['most']} utterances"
+    kind = {"normalised": "of their centred, length-normalised embeddings", "plain": "of their embeddings as they are"}
+    return f"{name}: {of['enrolments']} enrolments are averages over {utterances} each: the mean {kind[of['mean']]}."
 
 
 def check_expected(results, expected):

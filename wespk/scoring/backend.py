@@ -17,7 +17,7 @@ from wespk.io.parameters import read_array64, read_plda, write_array64, write_pl
 from wespk.io.tables import read_table
 from wespk.scoring.front import Front, coral, lda, whitening
 from wespk.scoring.plda import ClassStatistics, Plda, estimate, symmetric
-from wespk.scoring.vectors import read_blocks, read_mean, read_models, rows_of
+from wespk.scoring.vectors import MEANS, check_enroll_mean, read_blocks, read_mean, read_models, read_raw, rows_of
 from wespk.utils.errors import InputError
 from wespk.utils.registry import nearest
 
@@ -173,21 +173,26 @@ def _chain(second, first):
     return second @ first
 
 
-def score_trials(backend, enroll_ids, test_ids, embeddings, enroll_embeddings="", models="", length_norm=True):
+def score_trials(backend, enroll_ids, test_ids, embeddings, enroll_embeddings="", models="", length_norm=True,
+                 enroll_mean=MEANS[0]):  # fmt: skip
     """Natural-log likelihood ratios (n,) float64 of trials given by ids, by a ``Backend``.
 
     embeddings: scp of both sides, or of the test side when ``enroll_embeddings`` names the enrolment's own; models:
     table of lines ``enrolment utterance utterance ...``: such an enrolment is the mean of its utterances' prepared
-    embeddings, and counts as so many; length_norm: see ``Plda.project``. Raises ``InputError`` for an id without a line
+    embeddings, or with enroll_mean "plain" the prepared mean, and counts as so many; length_norm: see ``Plda.project``. Raises ``InputError`` for an id without a line
     or an embedding.
     """
+    check_enroll_mean(enroll_mean, models)
     keys = list(dict.fromkeys(enroll_ids))
     made_of = read_models(keys, models)
     counts = np.array([len(utterances) for utterances in made_of])
     scp = enroll_embeddings or embeddings
     table, (rows,) = rows_of([[utterance for group in made_of for utterance in group]], scp)
-    sums = np.add.reduceat(backend.read(table, scp)[rows], np.cumsum(counts) - counts, axis=0)
-    enroll = backend.plda.project(sums / counts[:, None], counts, length_norm)
+    plain = enroll_mean == "plain"
+    vectors = read_raw(scp, table) if plain else backend.read(table, scp)
+    means = np.add.reduceat(vectors[rows], np.cumsum(counts) - counts, axis=0, dtype=np.float64) / counts[:, None]
+    means = backend.front.apply(means, keys, f"averages over the utterances of {models}") if plain else means
+    enroll = backend.plda.project(means, counts, length_norm)
     table, (test_rows,) = rows_of([test_ids], embeddings)
     test = backend.plda.project(backend.read(table, embeddings), 1, length_norm)
     row_of = {key: row for row, key in enumerate(keys)}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from wespk.scoring.vectors import Sides, blocks, read_mean
+from wespk.scoring.vectors import MEANS, Sides, blocks, read_mean
 
 
 def cosine_scores(enroll, test, enroll_rows, test_rows):
@@ -16,11 +16,12 @@ def cosine_scores(enroll, test, enroll_rows, test_rows):
     return np.clip(scores, -1, 1, out=scores)
 
 
-def score_trials(enroll_ids, test_ids, embeddings, enroll_embeddings="", mean_embeddings="none", models=""):
+def score_trials(enroll_ids, test_ids, embeddings, enroll_embeddings="", mean_embeddings="none", models="",
+                 enroll_mean=MEANS[0]):  # fmt: skip
     """Cosine scores (n,) float32 of trials given by ids, from scp files of embeddings.
 
     The mean of all embeddings in ``mean_embeddings`` (an scp, or ``none``) is subtracted first. models: table of the
-    enrolments that are averages over several utterances. See ``vectors.Sides``.
+    enrolments that are averages over several utterances; enroll_mean: of which kind. See ``vectors.Sides``.
     """
-    sides = Sides(enroll_ids, test_ids, embeddings, enroll_embeddings, read_mean(mean_embeddings), models)
+    sides = Sides(enroll_ids, test_ids, embeddings, enroll_embeddings, read_mean(mean_embeddings), models, enroll_mean)
     return cosine_scores(sides.enroll, sides.test, sides.enroll_rows, sides.test_rows)

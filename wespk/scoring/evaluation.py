@@ -9,20 +9,24 @@ from wespk.metrics.categories import by_category
 from wespk.metrics.evaluate import evaluate
 from wespk.scoring.bias import evaluate_reading, read_readings
 from wespk.scoring.trial_categories import categories_of, parts_of, read_categories
+from wespk.scoring.vectors import MEANS, check_enroll_mean
 from wespk.utils.errors import InputError
 
 
 def evaluate_files(scores, trials, names=(), utt2spk="", p_targets=(0.01, 0.05), num_resamples=1000, seed=42,
-                   llr=False, readings=(), categories=(), models=""):  # fmt: skip
+                   llr=False, readings=(), categories=(), models="", enroll_mean=MEANS[0]):  # fmt: skip
     """Measure score files against their trial lists; lists that several files share are evaluated together.
 
     scores, trials: paths, one trial list for each score file; names: the systems' names, one a score file (default:
     what its name says after the trial list's, ``vox1_O.cosine.asnorm`` -> ``cosine.asnorm``); utt2spk: path, the
     evaluation ids' speakers (default: worked out from the target trials); llr: all files hold natural-log likelihood
     ratios, not only those named ``*.llr``; readings: paths, see ``scoring.bias``, of some of the score files; categories,
-    models: see ``scoring.trial_categories``. Returns the dict described in ``metrics.evaluate``, under "lists", with
-    settings beside it; a system with a reading has ``bias.evaluate_reading`` under "log_odds"; with categories
-    ``metrics.categories.by_category`` is under "categories" of a list and "eer_by" of a system. Raises ``InputError`` naming the file for whatever does not fit.
+    models: see ``scoring.trial_categories``; enroll_mean: the kind of these averages, see ``vectors.average_models``.
+
+    Returns the dict described in ``metrics.evaluate``, under "lists", with settings beside it; a list whose enrolments are
+    averages has {"enrolments": number, "least", "most": utterances of one, "mean": enroll_mean} under "averaged"; a system
+    with a reading has ``bias.evaluate_reading`` under "log_odds"; with categories ``metrics.categories.by_category`` is under
+    "categories" of a list and "eer_by" of a system. Raises ``InputError`` naming the file for whatever does not fit.
     """
     if not scores or len(scores) != len(trials) or (names and len(names) != len(scores)):
         raise InputError(
@@ -38,6 +42,7 @@ def evaluate_files(scores, trials, names=(), utt2spk="", p_targets=(0.01, 0.05),
     lost = next((path for path in reading_of if path not in map(os.path.normpath, scores)), None)
     if lost is not None:
         raise InputError(f"--readings has that of {lost}, which is not among --scores: give both or neither")
+    check_enroll_mean(enroll_mean, models)
     speaker_of = read_table(utt2spk) if utt2spk else None
     tables = read_categories(categories)
     bootstrap = {"resamples": num_resamples, "seed": seed, "level": 0.95} if num_resamples else None
@@ -48,7 +53,8 @@ def evaluate_files(scores, trials, names=(), utt2spk="", p_targets=(0.01, 0.05),
                                    tables, models)
         except InputError as error:
             raise error if trial_file in str(error) else InputError(f"{trial_file}: {error}") from None
-        results["lists"].append({"name": Path(trial_file).name, "trials": trial_file, **found})
+        averaged = _averaged(models, trial_file, enroll_mean)
+        results["lists"].append({"name": Path(trial_file).name, "trials": trial_file, "averaged": averaged, **found})
     return results
 
 
@@ -86,6 +92,12 @@ def _evaluate_list(trial_file, systems, speaker_of, p_targets, num_resamples, se
         sides = categories_of(tables, trials, trial_file, models)
         _add_categories(found, [scores for _, scores, _ in joined], labels, sides)
     return {"speakers_from": source, **found}
+
+
+def _averaged(models, trial_file, enroll_mean):
+    """What is to be told of a list's averaged enrolments; None if it has none."""
+    sizes = [len(ids) for ids in parts_of(models, trial_file).values()]
+    return {"enrolments": len(sizes), "least": min(sizes), "most": max(sizes), "mean": enroll_mean} if sizes else None
 
 
 def _add_categories(found, scores, labels, sides):

@@ -7,8 +7,10 @@ import numpy as np
 from wespk.io.ark import read_scp, read_vectors
 from wespk.io.tables import read_spk2utt
 from wespk.utils.errors import InputError
+from wespk.utils.registry import nearest
 
 BLOCK = 4096
+MEANS = ("normalised", "plain")  # of the utterances of an enrolment; the first is what is done unless another is asked for
 LEAST = 1e-6  # a centred vector shorter than this share of itself is float32 rounding
 
 
@@ -90,14 +92,16 @@ class Sides:
     ``enroll_embeddings`` names the enrolment's own; mean: see ``normalise``. ``enroll`` (N, D) and ``test`` (M, D)
     float32 hold the vectors (one array when there is one scp), ``enroll_rows`` and ``test_rows`` (n,) int32 each
     trial's rows in them, ``enroll_keys`` and ``test_keys`` the rows' ids. models: path of a table that makes each
-    enrolment the average of several utterances, see ``average_models``. Raises ``InputError`` for an id without an
-    embedding.
+    enrolment the average of several utterances, enroll_mean: of which kind; see ``average_models``. Raises ``InputError``
+    for an id without an embedding.
     """
 
-    def __init__(self, enroll_ids, test_ids, embeddings, enroll_embeddings="", mean=None, models=""):
+    def __init__(self, enroll_ids, test_ids, embeddings, enroll_embeddings="", mean=None, models="",
+                 enroll_mean=MEANS[0]):  # fmt: skip
+        check_enroll_mean(enroll_mean, models)
         if models:
             scp = enroll_embeddings or embeddings
-            self.enroll_keys, self.enroll, self.enroll_rows = average_models(enroll_ids, models, scp, mean)
+            self.enroll_keys, self.enroll, self.enroll_rows = average_models(enroll_ids, models, scp, mean, enroll_mean)
             self.test_keys, self.test, (self.test_rows,) = _read([test_ids], embeddings, mean)
         elif enroll_embeddings and str(enroll_embeddings) != str(embeddings):
             self.enroll_keys, self.enroll, (self.enroll_rows,) = _read([enroll_ids], enroll_embeddings, mean)
@@ -151,23 +155,43 @@ def read_models(keys, models):
     return [made_of[key] for key in keys]
 
 
-def average_models(enroll_ids, models, scp, mean):
+def check_enroll_mean(enroll_mean, models):
+    """Raise ``InputError`` for a kind of mean that there is not, and for another than the default without averages."""
+    if enroll_mean not in MEANS:
+        raise InputError(f"--enroll-mean '{enroll_mean}' is unknown{nearest(enroll_mean, MEANS)}; known: {', '.join(MEANS)}")
+    if enroll_mean != MEANS[0] and not models:
+        raise InputError(f"--enroll-mean {enroll_mean} is about enrolments that are averages: give --models, or leave it out")
+
+
+def average_models(enroll_ids, models, scp, mean, enroll_mean=MEANS[0]):
     """(keys, vectors (N, D) float32, each trial's row (n,) int32) of enrolments made of several utterances.
 
     enroll_ids: ids (n,); models: table of lines ``enrolment utterance utterance ...``. A vector is the mean of its
-    utterances' embeddings, each centred on ``mean`` and length-normalised, and is length-normalised again. Raises
-    ``InputError`` for an enrolment that the table lacks, an utterance without an embedding, and utterances that cancel
+    utterances' embeddings, each centred on ``mean`` and length-normalised (enroll_mean "plain": of the embeddings as they
+    are, and then centred), and is length-normalised again. Raises ``InputError`` for an enrolment that the table lacks, an utterance without an embedding, and utterances that cancel
     out.
     """
     keys = list(dict.fromkeys(enroll_ids))
     made_of = read_models(keys, models)
     utterances = [utterance for group in made_of for utterance in group]
-    _, vectors, (rows,) = _read([utterances], scp, mean)
-    first = np.cumsum([0] + [len(group) for group in made_of[:-1]])
-    sums = np.add.reduceat(vectors[rows], first, axis=0, dtype=np.float64)
+    table, (rows,) = rows_of([utterances], scp)
+    plain = enroll_mean == "plain"
+    vectors = read_raw(scp, table) if plain else read_normalised(scp, table, mean)
+    counts = np.array([len(group) for group in made_of])
+    means = np.add.reduceat(vectors[rows], np.cumsum(counts) - counts, axis=0, dtype=np.float64) / counts[:, None]
     row_of = {key: row for row, key in enumerate(keys)}
-    averages = normalise(sums.astype(np.float32), keys, None, f"averages over the utterances of {models}")
+    source = f"averages over the utterances of {models}"
+    averages = normalise(means.astype(np.float32), keys, mean if plain else None, source)
     return keys, averages, np.fromiter(map(row_of.__getitem__, enroll_ids), np.int32, len(enroll_ids))
+
+
+def read_raw(scp, table):
+    """The embeddings of ``table``, an scp's contents or part of them, as they are, checked: (N, D) float32."""
+    found = []
+    for keys, block in read_blocks(scp, table):
+        check(block, keys, scp)
+        found.append(block)
+    return np.concatenate(found)
 
 
 def read_normalised(scp, table, mean):
