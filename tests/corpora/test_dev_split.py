@@ -121,3 +121,15 @@ def test_joined_utterances_that_share_a_session_are_not_across_sessions():
     made = {f"{speaker}-{key}": Utterance(speaker, session, "") for speaker in ("s", "t") for key, session in sessions.items()}
     enroll, test, labels = make_trials(made, seed=1)
     assert {frozenset((a[2:], b[2:])) for a, b, target in zip(enroll, test, labels) if target} == {frozenset("xz")}
+
+
+def test_utterances_joined_of_two_sessions_count_for_both():
+    """Of a, b and c each session has its share, which a third kind of utterance, a+b, does not lessen for c."""
+    everyone = corpus_of([5], [5], [5])
+    for session in ("a", "b", "c", "a+b"):
+        for number in range(40):
+            everyone[f"id10009-{session}-{number:05d}"] = Utterance("id10009", session, f"/{session}/{number}.wav")
+    for seed in range(8):
+        kept = [u.session for u in split(everyone, 2, seed)[1].values() if u.speaker == "id10009"]
+        assert not kept or (len(kept) == MAX_UTTERANCES and 11 <= kept.count("c") <= 15)
+    assert any(u.speaker == "id10009" for seed in range(8) for u in split(everyone, 2, seed)[1].values())

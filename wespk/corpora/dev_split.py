@@ -47,12 +47,16 @@ def split(utterances, num_speakers, seed):
 
 
 def _some_of_each_session(ids, utterances, rng):
-    """At most ``MAX_UTTERANCES`` of one speaker's ids: the first of every session, then the second, and so on."""
+    """At most ``MAX_UTTERANCES`` of one speaker's ids: the first of every session, then the second, and so on.
+
+    A joined utterance is one of each of its sessions, and its turn comes with the one that has the fewest before it.
+    """
     rank, ranked = defaultdict(int), []
     for i in rng.permutation(len(ids)):
-        session = utterances[ids[i]].session
-        ranked.append((rank[session], len(ranked), ids[i]))
-        rank[session] += 1
+        sessions = _sessions(utterances[ids[i]])
+        ranked.append((min(rank[session] for session in sessions), len(ranked), ids[i]))
+        for session in sessions:
+            rank[session] += 1
     return [utterance_id for _, _, utterance_id in sorted(ranked)[:MAX_UTTERANCES]]
 
 
