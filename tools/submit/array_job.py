@@ -1,6 +1,7 @@
 """The command line that all submitters share, which is Kaldi's:
 
-    SUBMITTER [--gpus n] [--mem 8G] [--time t] [--num-threads n] [--max-jobs-run n] [JOB=1:N] LOG COMMAND [ARGUMENT ...]
+    SUBMITTER [--gpus n] [--mem 8G] [--time t] [--num-threads n] [--max-jobs-run n] [--nodes n] [--grace s] [--retries n]
+              [--dry-run] [JOB=1:N] LOG COMMAND [ARGUMENT ...]
 
 runs COMMAND once, or N times with JOB replaced by 1 to N in the log's name and in every argument. Two things differ
 from Kaldi on purpose: the arguments reach the command exactly as given (no shell reads them a second time, so spaces,
@@ -16,12 +17,17 @@ from dataclasses import dataclass, field
 
 USAGE_ERROR = 2
 OPTIONS = {
-    "gpus": (r"\d+", "the number of GPUs of each job"),
-    "mem": (r"\d+(\.\d+)?[KMGT]?", "the memory of each job, such as 8G (a plain number is in gigabytes)"),
+    "gpus": (r"\d+", "the number of GPUs of each job, on each of its nodes"),
+    "mem": (r"\d+(\.\d+)?[KMGT]?", "the memory of each job on a node, such as 8G (a plain number is in gigabytes)"),
     "time": (r"(\d+-)?\d+(:\d\d){0,2}", "the time limit of each job: MINUTES, HH:MM:SS or DAYS-HH:MM:SS"),
-    "num-threads": (r"[1-9]\d*", "the CPU cores of each job"),
+    "num-threads": (r"[1-9]\d*", "the CPU cores of each job on a node"),
     "max-jobs-run": (r"[1-9]\d*", "how many jobs may run at once"),
+    "nodes": (r"[1-9]\d*", "the nodes of each job; the command itself runs once, on the first of them"),
+    "grace": (r"\d+", "the seconds that a job which is told to stop (SIGTERM) at its time limit is given for it"),
+    "retries": (r"\d+", "how often a job that got lost (never one that failed by itself) is run again"),
+    "dry-run": ("true|false", "only print what would be run or submitted (alone, the word means true)"),
 }
+FLAGS = {"dry-run"}
 SHELL_WORDS = {"|", "||", "&&", ";", "&", "<", ">", ">>", "2>", "2>&1"}
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -50,6 +56,14 @@ class ArrayJob:
     @property
     def num_threads(self):
         return int(self.options.get("num-threads", 1))
+
+    @property
+    def nodes(self):
+        return int(self.options.get("nodes", 1))
+
+    @property
+    def dry_run(self):
+        return self.options.get("dry-run") == "true"
 
     @property
     def max_jobs_run(self):
@@ -88,7 +102,9 @@ def _options(words):
         if name not in OPTIONS:
             near = difflib.get_close_matches(name, OPTIONS, n=1, cutoff=0.5)
             raise ValueError(f"unknown option --{name}" + (f" (did you mean --{near[0]}?)" if near else ""))
-        if not equals:
+        if not equals and name in FLAGS and (not words or words[0] not in ("true", "false")):
+            value = "true"
+        elif not equals:
             if not words or words[0].startswith("--"):
                 raise ValueError(f"--{name} needs a value: {OPTIONS[name][1]}")
             value = words.pop(0)
