@@ -22,6 +22,13 @@ def write(path, text=""):
     Path(path).write_text(f"{text or TEXT}\n")
 
 
+def need(*lists):
+    """End with an error unless every file of comma-separated lists is there, as the real entry point does."""
+    for path in ",".join(lists).split(","):
+        if path and not Path(path).exists():
+            sys.exit(f"{path}: no such file")
+
+
 def prepare_corpus(out, check="false", **_):
     if check == "true":
         return
@@ -92,11 +99,24 @@ def score_plda(out, **_):
     write(out)
 
 
-def train_calibration(out, **_):
+def make_calibration_trials(out_dir, **_):
+    for name in ("trials", "utt2spk", "cohort.scp"):
+        write(f"{out_dir}/{name}")
+
+
+def measure_quality(out_dir, embeddings, utt2dur="", feats="", **_):
+    for name, source in (("duration", utt2dur), ("snr", feats), ("magnitude", embeddings), ("cohort", embeddings)):
+        if source:
+            write(f"{out_dir}/{name}")
+
+
+def train_calibration(out, scores, trials, quality="", **_):
+    need(scores, trials, quality)
     write(out)
 
 
-def apply_calibration(out, **_):
+def apply_calibration(out, model, scores, quality="", **_):
+    need(model, scores, quality)
     write(out)
 
 

@@ -51,6 +51,29 @@ def test_training_speakers_are_parted_from_their_cohort(stages):
     assert not calls_of(stages, "extract_embeddings") and not calls_of(stages, "measure_quality")
 
 
+def test_speakers_of_wrong_labels_calibrate_only_beside_a_cohort_that_wrong_labels_do_not_average(stages):
+    noise = ("--exp", stages.folder / "noisy", "--set", "labels.noise=uniform labels.rate=0.3 labels.seed=5")
+    stages.run("--stage", 3, "--stop-stage", 5, *noise)
+    words = (*noise[:2], "--calibrate", "train")
+    status, _, errors = stages.only(6, *words, check=False)
+    assert status == 1 and "labels.noise=uniform the cohort's averages by wrong ones" in errors
+    assert "give --calibrate dev, or --cohort utterance" in errors
+    stages.only(6, *words, "--cohort", "utterance")
+    (made,) = calls_of(stages, "make_calibration_trials")
+    assert f"--utt2spk {stages.data}/train/utt2spk" in made  # by the true speakers
+    assert not any("--cohort-utt2spk" in line for line in calls_of(stages, "score_norm"))
+
+
+def test_measures_that_were_not_made_stop_the_calibration(stages):
+    words = (6, "--calibrate", "train", "--quality", "duration,snr,magnitude")
+    stages.only(*words)
+    assert [("--feats" in line, "--utt2dur" in line) for line in calls_of(stages, "measure_quality")] == [(True, True)] * 3
+    (stages.folder / "log.measure_quality.status").write_text("0")  # it says nothing and writes nothing
+    shutil.rmtree(stages.exp / "calibration" / "quality")
+    status, _, errors = stages.only(*words, "--force", "true", check=False)
+    assert status == 1 and "calibration/quality/duration: no such file" in errors
+
+
 def test_the_plda_options_reach_its_training_and_change_it(stages):
     _, said, _ = stages.only(5, "--scoring", "plda", "--plda", "lda-dim=50")
     assert "option plda" in " ".join(said)
