@@ -156,11 +156,14 @@ lock() { # exclusive|shared, folder
     fi
     lock_fds[$2]=$fd
   fi
-  flock --nonblock "--$1" "${lock_fds[$2]}" || status=$?
+  flock --wait 1 "--$1" "${lock_fds[$2]}" || status=$? # a moment's patience: --status tries whether it is free
   if [ "$status" -eq 1 ]; then
-    die "another run is at work in $2: wait for its end, or give this one a folder of its own (--exp, --data)"
+    die "another run is at work in $2: wait for its end, or give this one a folder of its own (--exp, --data); \
+$(head -n 1 "$file" 2>/dev/null)"
   elif [ "$status" -ne 0 ]; then
     say "flock cannot lock $file, so nothing keeps a second run out of $2" >&2
+  elif [ "$1" = exclusive ]; then
+    printf 'stage %s, process %s on %s since %s\n' "$current" "$$" "$(hostname)" "$(date '+%F %T')" >"$file"
   fi
 }
 

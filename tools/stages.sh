@@ -18,6 +18,8 @@ corpus_script=
 stage=1
 stop_stage=7
 force=false
+dry_run=false
+status=false
 config=
 overlay=
 set=
@@ -68,6 +70,8 @@ which stages, which experiment
   --force BOOL         do the stages asked for even if they are done and current
                        (a training that is done or whose data changed is begun anew: its checkpoints are removed
                        first); a command that was stopped goes on when it is given again
+  --dry-run            print what would be run or submitted, stage by stage, and do nothing
+  --status             print which stages are whole, stale (and why), running, interrupted or missing, and do nothing
   --config FILE        configuration; empty: the recipe's default, but the experiment's own from stage 4 on, and with
                        --exp from stage 3 on, unless --overlay, --set, --epochs or --seed is given
   --overlay FILES      YAML laid over the configuration; several: separated by commas, the last one counts most
@@ -176,7 +180,7 @@ conf() { # the value of one option of the configuration
 data_sets() { # those of train, dev and eval that there are
   local name
   for name in train dev eval; do
-    if [ -s "$data/$name/wav.scp" ]; then
+    if [ -s "$data/$name/wav.scp" ] || { [ -n "$ahead" ] && [ ! -e "$data/train" ]; }; then
       printf '%s\n' "$name"
     fi
   done
@@ -192,6 +196,8 @@ trial_lists() { # the trial lists to score, by name
         basename "$name"
       fi
     done
+  elif [ -n "$ahead" ]; then
+    printf 'LIST\n'
   fi
 }
 
@@ -308,7 +314,7 @@ $(if [ "${#others[@]}" -gt 0 ]; then printf 'is%s' "$path"; else printf 'is none
   fi
 }
 
-read_conf() { # the words that describe the configuration to an entry point in $conf_words, its options in $conf_lines
+describe_conf() { # the words that describe the configuration to an entry point in $conf_words
   local words changes=$overlay$set$epochs$seed
   if [ -z "$config$changes" ] && [ "$stage" -eq 3 ] && [[ $given == *" exp "* ]] && [ -e "$exp/config.yaml" ]; then
     config=$exp/config.yaml
@@ -333,6 +339,11 @@ read_conf() { # the words that describe the configuration to an entry point in $
   if [ -n "$set$seed" ]; then
     conf_words+=(--set "$set${seed:+ seed=$seed}")
   fi
+}
+
+read_conf() { # that, and its options in $conf_lines
+  local words
+  describe_conf
   if [ "$stage" -le 3 ]; then
     conf_lines_of "${feature_words[@]}" # --seed is the training's alone: the copies of stage 2 serve several trainings
     copies_seed=$(conf seed)
@@ -372,14 +383,26 @@ check_options
 . "$stages_root/tools/path.sh"
 . "$stages_root/tools/cmd.sh"
 name_folders
+if [ "$status" = true ]; then
+  read_conf_as_recorded
+  show_status
+  exit
+fi
 find_gpus
 read_conf
+if [ "$dry_run" = true ]; then
+  rehearse
+fi
 if [ -n "$eval_data" ]; then
   evaluate_elsewhere
 else
   for ((number = stage; number <= stop_stage && number <= 7; number++)); do
     run_stage "$number"
   done
+fi
+if [ "$dry_run" = true ]; then
+  rehearse_8
+  exit
 fi
 if [ "$stop_stage" -eq 8 ]; then
   stage_8

@@ -28,7 +28,9 @@ check_1() {
     plan_1
   fi
   for name in voxceleb1 voxceleb2 cnceleb1 cnceleb2 musan rirs lists; do
-    if [ -n "${!name}" ] && [ ! -d "${!name}" ]; then
+    if [ "$dry_run" = true ] && [ -n "$corpus_script" ]; then
+      continue # it makes them
+    elif [ -n "${!name}" ] && [ ! -d "${!name}" ]; then
       die "--$name: no such folder: ${!name}"
     fi
   done
@@ -179,7 +181,7 @@ check_2() {
 add_noise_folders() { # to words, those that stage 1 made
   local name
   for name in musan rirs; do
-    if [ -d "$data/$name" ]; then
+    if [ -d "$data/$name" ] || { [ -n "$ahead" ] && [ -n "${!name}" ]; }; then
       words+=("--$name" "$data/$name")
     fi
   done
@@ -193,8 +195,7 @@ work_2() {
       words+=(--copies true)
       add_noise_folders
     fi
-    jobs=$(count "$data/$name/utt2spk")
-    jobs=$((jobs < nj ? jobs : nj))
+    jobs=$(array_size "$data/$name/utt2spk" "$nj")
     log="$data/$name/log/fbank.*.log"
     run "${submit[@]}" WESPK_JOB=1:"$jobs" "$data/$name/log/fbank.WESPK_JOB.log" \
       python -m wespk.bin.compute_fbank --data "$data/$name" --out "$data/$name/feats" --job WESPK_JOB \

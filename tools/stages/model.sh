@@ -113,7 +113,7 @@ forget_3() { # as it lies, training would find itself at its end
 
 work_3() {
   local words=(--exp "$exp" --train-data "$(training_data)" "${conf_words[@]}") launcher=(python) status=0
-  if [ -s "$data/dev/trials/dev" ]; then
+  if [ -s "$data/dev/trials/dev" ] || { [ ! -e "$data/dev/trials/dev" ] && there "$data/dev/trials/dev" 1; }; then
     words+=(--dev-data "$data/dev")
   fi
   if [ "$(conf data.input)" = waves ]; then
@@ -204,18 +204,15 @@ work_4() {
     run python -m wespk.bin.average_checkpoints --exp "$exp"
   fi
   for name in "${sets[@]}"; do
-    if [ ! -e "$tested/$name/feats.scp" ]; then
+    if ! there "$tested/$name/feats.scp" 2; then
       continue
     fi
     out=$home/embeddings/$name
-    jobs=$(count "$tested/$name/feats.scp")
     words=(--device cpu --threads 1)
     if [ "$num_gpus" -gt 0 ]; then
-      jobs=$((jobs < num_gpus ? jobs : num_gpus))
       words=(--device cuda)
-    else
-      jobs=$((jobs < nj ? jobs : nj))
     fi
+    jobs=$(array_size "$tested/$name/feats.scp" "$((num_gpus > 0 ? num_gpus : nj))")
     log="$out/log/extract.*.log"
     run "${submit[@]}" --gpus "$((num_gpus > 0 ? 1 : 0))" WESPK_JOB=1:"$jobs" "$out/log/extract.WESPK_JOB.log" \
       python -m wespk.bin.extract_embeddings --exp "$exp" --data "$tested/$name" --out "$out" \

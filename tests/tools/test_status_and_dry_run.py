@@ -1,0 +1,138 @@
+"""run.sh --status and --dry-run: what they tell is what a run would find and do, and they leave no trace."""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from tests.tools.test_stages import Stages, as_kept, keep_copy
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The folder of a recipe after stage 6."""
+    folder = tmp_path_factory.mktemp("kept") / "a JOB"
+    Stages(folder).run("--stop-stage", 6)
+    return keep_copy(folder)
+
+
+@pytest.fixture
+def scored(kept):
+    return Stages(as_kept(kept))
+
+
+def traces(folder):
+    """Every file below ``folder`` with its time of change."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def states(stages, *words):
+    """{stage: (state, why)} as --status says."""
+    rows = {}
+    _, said, errors = stages.run("--status", *words)
+    assert errors == "" and not stages.calls()
+    for line in said:
+        found = re.search(r"(whole|stale|running|interrupted|missing) *(.*)", line)
+        if found:
+            rows[len(rows) + 1] = found.groups()
+    return rows
+
+
+def test_a_table_says_what_is_whole_and_what_is_missing_and_changes_nothing(scored):
+    before = traces(scored.folder)
+    before.pop(scored.log)
+    assert states(scored) == {**{n: ("whole", "") for n in range(1, 7)}, 7: ("missing", "")}
+    assert traces(scored.folder) == before
+
+
+def test_a_stage_whose_input_changed_is_stale_and_those_behind_it_are_told_from_whole_ones(scored):
+    (scored.exp / "embeddings" / "eval" / "xvector.ark").write_text("others")
+    found = states(scored)
+    assert found[3] == ("whole", "")
+    assert found[4] == ("stale", f"output {scored.exp}/embeddings/eval/xvector.ark has changed")
+    assert found[5] == ("stale", f"input {scored.exp}/embeddings/eval/xvector.ark has changed")
+    (scored.exp / "embeddings" / "eval" / "xvector.ark").unlink()
+    assert states(scored, "--top-n", 7)[6][0] == "stale"
+
+
+def test_an_option_that_differs_makes_a_stage_stale_and_the_next_says_so(scored):
+    found = states(scored, "--set", "optimizer.lr=0.07")
+    assert found[3][0] == "stale" and "option optimizer.lr was" in found[3][1]
+    assert found[4] == ("whole", "but not so stage 3, which comes before it")
+    assert states(scored, "--exp", scored.exp)[3] == ("whole", "")
+
+
+def test_a_stage_at_work_names_its_process_and_one_that_was_killed_is_interrupted(scored):
+    (scored.exp / "requeue").write_text("stopped by a signal after step 12\n")
+    with scored.waiting_in("train", "--stage", 3, "--stop-stage", 3, "--force", "true") as process:
+        found = states(scored)
+        assert found[3][0] == "running" and re.match(rf"process {process.pid} on \S+ since 2", found[3][1])
+        assert found[1] == ("whole", "")
+        process.kill()
+        process.wait()
+    (scored.exp / "requeue").write_text("stopped by a signal after step 12\n")
+    for _ in range(100):
+        found = states(scored)
+        if found[3][0] != "running":  # until what it left behind has ended too
+            break
+    assert found[3] == ("interrupted", "stopped by a signal after step 12")
+
+
+def test_an_experiment_that_there_is_not_is_missing(scored):
+    found = states(scored, "--exp", scored.folder / "none")
+    assert found[2] == ("whole", "") and {found[n][0] for n in (3, 4, 5, 6, 7)} == {"missing"}
+
+
+def dry(stages, *words):
+    """(exit status, lines, errors) of --dry-run; fails if it runs anything but checks of the configuration, or writes."""
+    stages.log.unlink(missing_ok=True)
+    before = traces(stages.folder)
+    done = subprocess.run(stages.line("--dry-run", *words), capture_output=True, text=True, env=stages.env, cwd="/",
+                          check=False, timeout=120)
+    calls = stages.calls().splitlines()
+    assert all("wespk.bin.check_config" in call for call in calls)
+    stages.log.unlink(missing_ok=True)
+    assert traces(stages.folder) == before
+    return done.returncode, done.stdout.splitlines(), done.stderr
+
+
+def test_without_any_data_all_stages_are_told_and_nothing_is_made(stages_of_nothing):
+    stages = stages_of_nothing
+    folders = set(os.listdir(stages.folder))
+    status, said, errors = dry(stages, "--nj", 40)
+    assert (status, errors) == (0, "") and set(os.listdir(stages.folder)) == folders
+    assert [line.partition(",")[0] for line in said if line.startswith("stage")] == [f"stage {n}" for n in range(1, 8)]
+    arrays = [line for line in said if line.startswith("  submit")]
+    assert arrays[0] == f"  submit  local: 40 jobs, N = 1 to 40, log {stages.data}/train/log/fbank.N.log"
+    assert len(arrays) == 5 and arrays[3].startswith("  submit  local: 40 jobs, N = 1 to 40, gpus 0, log ")
+    trained, = [line for line in said if "wespk.bin.train " in line]
+    assert "--dev-data" in trained and "a\\ JOB" in trained
+    assert [line for line in said if "make_report" in line and line.startswith("  run ")]
+
+
+@pytest.fixture
+def stages_of_nothing(tmp_path):
+    return Stages(tmp_path / "a JOB")
+
+
+def test_what_is_current_is_told_from_what_would_be_done_and_from_what_may_follow(scored):
+    status, said, _ = dry(scored, "--set", "optimizer.lr=0.07", "--exp", scored.folder / "new")
+    assert status == 0 and said.count("  nothing: done already and current") == 2
+    assert [line for line in said if "wespk.bin.train " in line and str(scored.folder / "new").replace(" ", "\\ ") in line]
+    status, said, _ = dry(scored, "--dev-speakers", 7, "--stop-stage", 2, "--nj", 3)
+    assert said[1] == "  because: option dev_speakers was '40', is '7'"
+    assert "  because: if what stage 1 writes comes out different" in said
+    assert [line for line in said if line.startswith("  submit  local: 1 job, log ")]  # there is one utterance
+
+
+def test_by_force_it_is_told_what_would_be_removed(scored):
+    _, said, _ = dry(scored, "--stage", 3, "--stop-stage", 3, "--force", "true")
+    folder = str(scored.exp / "checkpoints").replace(" ", "\\ ")
+    assert f"  remove  {folder}" in said and "  because: current, but --force" in said
+
+
+def test_an_earlier_stage_that_is_missing_is_refused_as_in_a_real_run(scored):
+    (scored.exp / "embeddings" / "eval" / "xvector.scp").unlink()
+    status, _, errors = dry(scored, "--stage", 5)
+    assert status == 1 and "which stage 4 makes: run --stage 4 first" in errors

@@ -1,0 +1,110 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # arrays are filled by name, and variables read elsewhere
+# A table of what is done (--status), which writes nothing. To be sourced by tools/stages.sh; the plans and accounts are
+# those of a real run, so that "stale" is what a run would do again, and why.
+
+read_conf_as_recorded() { # $conf_lines, as read_conf does, but nothing is checked and no experiment need be there
+  local words=()
+  if [ -z "$config$overlay$set$epochs$seed" ] && [[ $given == *" exp "* ]] && [ -e "$exp/config.yaml" ]; then
+    conf_lines_of --exp "$exp"
+    if ! grep -qs '"model.feat_dim"' "$exp/.stages/3.json"; then # follows from the features
+      without_feat_dim
+    fi
+  else
+    describe_conf
+    words=("${conf_words[@]}")
+    if [ -n "$seed" ]; then # the copies of stage 2 have a seed of their own
+      conf_lines_of "${feature_words[@]}"
+      copies_seed=$(conf seed)
+    fi
+    conf_lines_of "${words[@]}"
+  fi
+  if [ -z "$seed" ]; then
+    copies_seed=$(conf seed)
+  fi
+}
+
+without_feat_dim() {
+  local line kept=()
+  for line in "${conf_lines[@]}"; do
+    if [[ $line != model.feat_dim=* ]]; then
+      kept+=("$line")
+    fi
+  done
+  conf_lines=("${kept[@]}")
+}
+
+holder_of() { # who has locked folder $1 for itself, as it says; nothing if nobody has
+  local file=$1/.stages/lock
+  if [ -r "$file" ] && command -v flock >/dev/null && ! flock --nonblock --shared "$file" true; then
+    head -n 1 "$file"
+  fi
+}
+
+how_far() { # the last sign of life of training
+  local found=()
+  if [ -e "$exp/requeue" ]; then
+    head -n 1 "$exp/requeue"
+  elif [ -e "$exp/metrics.jsonl" ]; then
+    tail -n 1 "$exp/metrics.jsonl" | sed -n 's/.*"step": \([0-9]*\).*/training was at step \1/p'
+  fi
+}
+
+# $state of stage $1, and $why. A stage is running if its folder is locked by a run that says it is at that stage.
+find_state() {
+  local flags=() extra=() mark holder
+  mark=$(marks_of "$1")/$1.json
+  holder=$(holder_of "$(dirname "$(dirname "$mark")")")
+  state=whole why=
+  if [[ $holder == "stage $1, "* ]]; then
+    state=running why=${holder#*, }
+  elif [ -e "$mark" ]; then
+    current=$1 log='' options=() inputs=() outputs=() beyond=() marks=()
+    "plan_$1"
+    add_flags flags --option "${options[@]}"
+    add_flags flags --input "${inputs[@]}"
+    add_flags extra --beyond "${beyond[@]}"
+    why=$(account "$1" check "${flags[@]}" "${extra[@]}") || state=stale
+    current=
+  elif [ -e "$mark.begun" ]; then
+    state=interrupted
+    if [ "$1" -eq 3 ]; then
+      why=$(how_far)
+    fi
+  else
+    state=missing
+  fi
+}
+
+show_stages() { # numbers, after the words to put before them
+  local number state why before='' titles=('' data features training embeddings scoring 'score normalisation' 'metrics and report')
+  for number in "${@:2}"; do
+    find_state "$number"
+    if [ "$state" = whole ] && [ -n "$before" ]; then
+      why="but not so stage $before, which comes before it"
+    elif [ "$state" != whole ]; then
+      before=${before:-$number}
+    fi
+    printf '%-6s %-20s %-12s %s\n' "$1$number" "${titles[number]}" "$state" "$why"
+  done
+}
+
+show_status() {
+  local base=$exp
+  printf 'data        %s\nexperiment  %s\n' "$data" "$exp"
+  if [ -n "$eval_data" ]; then
+    show_stages '' 1 2 3 4
+    tested=$eval_data home=$exp/on/$eval_name
+    printf 'evaluated   %s, in %s\n' "$tested/eval" "$home"
+    show_stages '' 4 5 6 7
+  else
+    show_stages '' 1 2 3 4 5 6 7
+  fi
+  if [ -z "$eval_data" ] && [ -e "$exp-lm/config.yaml" ]; then
+    exp=$base-lm home=$base-lm
+    printf 'fine-tuned  %s\n' "$exp"
+    fine_tuning_words "$base"
+    conf_lines_of "${conf_words[@]}"
+    show_stages 8/ 3 4 5 6 7
+  fi
+}
