@@ -3,9 +3,11 @@
 import pytest
 
 from tests.conftest import ROOT
+from tools.pseudo_label_conf import check_training, read
 from wespk.utils import config
 
-RECIPES = sorted(path for path in (ROOT / "egs").rglob("conf/*.yaml"))
+OF_STAGE_8 = sorted((ROOT / "egs").rglob("conf/*pseudo_labels.yaml"))
+RECIPES = sorted({*(ROOT / "egs").rglob("conf/*.yaml")} - {*OF_STAGE_8})
 SUPERVISED = ROOT / "egs" / "voxceleb" / "supervised" / "conf"
 MODELS = sorted((ROOT / "wespk" / "conf" / "model").rglob("*.yaml"))
 
@@ -40,6 +42,14 @@ def test_a_configuration_builds_its_network(path):
     objective = check_model(conf)
     assert objective.model.embed_dim == conf["model"].get("embed_dim", objective.model.embed_dim)
     assert objective.model.feat_dim == (conf["features"]["num_mel_bins"] if path in RECIPES else 80)
+
+
+@pytest.mark.parametrize("path", OF_STAGE_8, ids=relative)
+def test_pseudo_labels_are_trained_on_the_features_of_their_recipes_experiments(path):
+    options, conf = read(path, "", "")
+    assert options["rounds"] == 2 and conf["loss"]["name"] == "sphereface2" and conf["objective"]["name"] == "supervised"
+    network = path.stem.removesuffix("pseudo_labels").rstrip("_") or "ecapa1024"
+    check_training(conf, load(path.with_name(f"{network}_sdpn.yaml")), path)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=relative)

@@ -27,6 +27,10 @@ epochs=
 seed=
 lm_overlay=
 lm_set=
+pl_conf=
+pl_set=
+pl_train_set=
+refine=large-margin
 exp=
 data=
 eval_data=
@@ -60,7 +64,8 @@ expected=
 help_message="usage: bash run.sh [--option value ...]
 
 stages: 1 data  2 features  3 training  4 embeddings  5 scoring  6 score normalisation  7 metrics and report
-8 large-margin fine-tuning of the experiment, in EXP-lm, by stages 3 to 7
+8 large-margin fine-tuning of the experiment, in EXP-lm, by stages 3 to 7; in recipes without labels training on
+pseudo-labels instead, clusters of the training embeddings, in EXP-pl1, EXP-pl2, ...
 Without options 1 to 7 are run. A stage that is done and whose inputs and options have not changed is skipped.
 Every option takes a value; that of a BOOL is true or false.
 
@@ -80,6 +85,10 @@ which stages, which experiment
   --seed N             seed of the training (the configuration's 'seed'); empty: as configured
   --lm-overlay FILES   stage 8: YAML laid over the experiment's own configuration; empty: RECIPE/conf/lmft.yaml
   --lm-set WORDS       stage 8: further options, as --set
+  --pl-conf FILE       stage 8 by pseudo-labels: YAML laid over wespk/conf/pseudo_labels.yaml, with rounds, clusters and
+                       the configuration of the trainings; empty: RECIPE/conf/pseudo_labels.yaml
+  --pl-set WORDS       stage 8 by pseudo-labels: further options of that, 'rounds=1 clusters.number=300' for instance
+  --pl-train-set WORDS  stage 8 by pseudo-labels: further options of the trainings, as --set
   --exp DIR            experiment folder; empty: RECIPE/exp/NAME, after the configuration, overlays, epochs and seed
   --data DIR           folder for the data; empty: RECIPE/data
   --eval-data DIR      stages 4 to 7: test on the evaluation set of this data folder, which stages 1 and 2 of any recipe
@@ -124,6 +133,7 @@ scoring (stages 5 to 7)
 what a recipe says of itself
   --recipe DIR         folder of the recipe: its data, exp and conf
   --corpus NAME        see wespk/corpora
+  --refine KIND        what stage 8 is: large-margin or pseudo-labels
   --default-config FILE  configuration without --config
   --default-min-seconds N  --min-seconds if that is not given
   --corpus-script FILE   bash script to run before stage 1, to make the corpus"
@@ -228,9 +238,20 @@ check_options() {
   if [ -n "$lm_overlay$lm_set" ] && [ "$stop_stage" -lt 8 ]; then
     die "--lm-overlay and --lm-set are for stage 8, which is not asked for: give --stop-stage 8 as well"
   fi
+  if [ -n "$pl_conf$pl_set$pl_train_set" ] && [ "$stop_stage" -lt 8 ]; then
+    die "--pl-conf, --pl-set and --pl-train-set are for stage 8, which is not asked for: give --stop-stage 8 as well"
+  fi
+  if [[ ! $refine =~ ^(large-margin|pseudo-labels)$ ]]; then
+    die "--refine takes large-margin or pseudo-labels, not '$refine'"
+  fi
+  if [ "$refine" = pseudo-labels ] && [ -n "$lm_overlay$lm_set" ]; then
+    die "stage 8 of this recipe is training on pseudo-labels: give --pl-conf, --pl-set or --pl-train-set in place of --lm-..."
+  elif [ "$refine" = large-margin ] && [ -n "$pl_conf$pl_set$pl_train_set" ]; then
+    die "stage 8 of this recipe is large-margin fine-tuning: give --lm-overlay or --lm-set in place of --pl-..."
+  fi
   if [ -n "$eval_data" ] && { [ "$stage" -lt 4 ] || [ "$stop_stage" -gt 7 ]; }; then
     die "--eval-data is for stages 4 to 7, the evaluation of a trained experiment: give --stage 4 or more, and no \
---stop-stage above 7 (what stage 8 made is an experiment of its own: --exp EXP-lm)"
+--stop-stage above 7 (what stage 8 made is an experiment of its own: --exp EXP-lm or EXP-pl1)"
   fi
   if [ "$nj" -lt 1 ]; then
     die "--nj must be 1 or more, not $nj"
@@ -273,16 +294,18 @@ check_files() { # stop unless the files $2, separated by commas, that option $1 
 
 name_folders() { # absolute paths, and the experiment's folder
   local name path paths
-  for name in recipe config exp data eval_data voxceleb1 voxceleb2 cnceleb1 cnceleb2 musan rirs lists expected; do
+  for name in recipe config pl_conf exp data eval_data voxceleb1 voxceleb2 cnceleb1 cnceleb2 musan rirs lists expected; do
     printf -v "$name" '%s' "$(absolute "${!name}")"
   done
   for name in overlay lm_overlay; do
     printf -v "$name" '%s' "$(absolute_each "${!name}")"
   done
-  if [ "$stop_stage" -eq 8 ]; then
+  if [ "$stop_stage" -eq 8 ] && [ "$refine" = large-margin ]; then
     lm_overlay=${lm_overlay:-$recipe/conf/lmft.yaml}
+  elif [ "$stop_stage" -eq 8 ]; then
+    pl_conf=${pl_conf:-$recipe/conf/pseudo_labels.yaml}
   fi
-  for name in config overlay lm_overlay expected; do
+  for name in config overlay lm_overlay pl_conf expected; do
     check_files "--${name//_/-}" "${!name}"
   done
   data=${data:-$recipe/data}
@@ -360,7 +383,9 @@ read_conf() { # that, and its options in $conf_lines
   fi
   conf_lines_of "${words[@]}"
   check_noises
-  if [ "$stage" -lt 8 ] && [ "$stop_stage" -eq 8 ]; then
+  if [ "$stop_stage" -eq 8 ] && [ "$refine" = pseudo-labels ]; then
+    check_pseudo_labels
+  elif [ "$stage" -lt 8 ] && [ "$stop_stage" -eq 8 ]; then
     check_fine_tuning
   fi
 }
@@ -404,11 +429,17 @@ if [ "$dry_run" = true ]; then
   rehearse_8
   exit
 fi
-if [ "$stop_stage" -eq 8 ]; then
-  stage_8
+if [ "$stop_stage" -eq 8 ] && [ "$refine" = pseudo-labels ]; then
+  pseudo_labels
+elif [ "$stop_stage" -eq 8 ]; then
+  fine_tuning
 fi
 end_of_command
 if [ "$stop_stage" -ge 7 ]; then
   printf '\n'
   cat "$home/results/RESULTS.md"
+  if [ "$stop_stage" -eq 8 ] && [ "$refine" = pseudo-labels ]; then
+    printf '\n'
+    cat "$home/results/ROUNDS.md"
+  fi
 fi

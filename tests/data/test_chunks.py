@@ -8,6 +8,7 @@ import torch
 
 from wespk.corpora.label_noise import write_labels
 from wespk.data import build_source
+from wespk.data.labels import label_for_training, with_label
 from wespk.data.loader import stream
 from wespk.data.sampler import EpochPlan
 from wespk.data.stored import write_stamp
@@ -52,6 +53,41 @@ def test_labels_follow_the_speaker_names(data_dir):
     assert source.speakers == ["s0", "s1", "s2"]
     names = source.describe(range(len(source.labels))).split()
     assert [source.speakers[i] for i in source.labels] == [n.split("-")[0] for n in names]
+
+
+def test_labels_of_a_file_are_trained_on_without_those_that_it_lacks_and_without_the_datas_own(data_dir):
+    (data_dir / "utt2spk").unlink()
+    given = {f"s{i % 3}-u{i}": f"cl{i // 4}" for i in range(3, 10)}
+    write_table(data_dir / "given", given)
+    source = build_source(conf(f"labels.file={data_dir / 'given'} data.min_frames=50"), data_dir)
+    names = source.describe(range(len(source.labels))).split()
+    assert sorted(names) == sorted(given.keys() - {"s0-u3"})  # which is too short
+    assert {name: source.speakers[label] for name, label in zip(names, source.labels, strict=True)} == {n: given[n] for n in names}
+    assert source.summary() == "3 left out as not in labels.file, 1 left out as too short"
+
+
+def test_copies_get_their_originals_label_of_a_file_and_speeds_a_name_of_their_own(data_dir):
+    given = data_dir / "given"
+    write_table(given, {"a": "x", "b": "y", "a-noise-b": "y"})
+    asked = conf(f"labels.file={given} copies.speeds=[0.9] copies.kinds=[noise]")
+    names = ["a", "a-noise", "a-noise-b", "b", "b-noise", "b-reverb", "c", "c-noise", "sp0.9-a", "sp0.9-c", "sp1.1-a"]
+    assert with_label(asked, "data", names) == ["a", "a-noise", "a-noise-b", "b", "b-noise", "sp0.9-a"]
+    speakers, labels, wrong = label_for_training(asked, "data", ["a-noise", "a-noise-b", "sp0.9-a"])
+    assert ([speakers[i] for i in labels], wrong) == (["x", "y", "sp0.9-x"], 0)
+    assert with_label(conf(), "data", names) == names
+
+
+@pytest.mark.parametrize("table, sets, says", [
+    (None, "", "does not exist: give a table with a line"),
+    ({"s0-u0": "x", "elsewhere": "y"}, "", "has a label for 'elsewhere', which is not in"),
+    ({"s0-u6": "x", "s0-u9": "x"}, "", "training needs at least two speakers"),
+    ({}, "labels.noise=uniform labels.rate=0.1", "keep one of them"),
+])
+def test_a_file_of_labels_that_is_of_no_use_is_refused(data_dir, table, sets, says):
+    if table:
+        write_table(data_dir / "given", table)
+    with pytest.raises(InputError, match=says):
+        build_source(conf(f"labels.file={data_dir / 'given'} {sets}"), data_dir)
 
 
 def test_labels_wrong_on_purpose_are_those_of_their_table(data_dir):

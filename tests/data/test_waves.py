@@ -87,6 +87,17 @@ def test_each_speed_of_a_speaker_is_a_class_by_name(data_dir):
     assert seen == set(range(6))
 
 
+def test_labels_of_a_file_leave_out_what_it_lacks_and_each_speed_of_one_is_a_class(data_dir):
+    table = read_table(data_dir / "utt2spk")
+    given = dict(zip(list(table)[1:], ["cl1", "cl2"] * 10))
+    write_table(data_dir / "given", given)
+    (data_dir / "utt2spk").unlink()
+    source = build_source(conf(f"augment.speeds=[0.9] labels.file={data_dir / 'given'}"), data_dir)
+    assert source.speakers == ["cl1", "cl2", "sp0.9-cl1", "sp0.9-cl2"] and source.describe(range(len(source.labels))).split() == list(given)
+    assert [source.speakers[i] for i in source.labels] == list(given.values())
+    assert "1 left out as not in labels.file" in source.summary()
+
+
 def test_a_speed_of_an_utterance_labelled_wrong_on_purpose_is_of_the_given_speaker(data_dir):
     sets = conf("augment.speeds=[0.9] labels.noise=uniform labels.rate=0.5 labels.seed=2")
     write_labels(sets["labels"], data_dir, data_dir)

@@ -33,7 +33,7 @@ def prepare_corpus(out, check="false", **_):
     if check == "true":
         return
     for name in ("train", "dev", "eval"):
-        write(f"{out}/{name}/wav.scp", "u wav")
+        write(f"{out}/{name}/wav.scp", "u wav\nv wav")
         write(f"{out}/{name}/utt2spk", "u s")
     for path in ("musan/noise.scp", "rirs/rirs.scp", "dev/trials/dev", "eval/trials/A", "eval/trials/B"):
         write(f"{out}/{path}", "u u target")
@@ -58,6 +58,15 @@ def relabel(train_data, config="", overlay="", **options):
     from wespk.utils.config import load
 
     write(noise_folder(load(config, overlay, options.get("set", ""))["labels"], train_data) / "utt2spk", "u t")
+
+
+def cluster_embeddings(out, **_):
+    write(f"{out}/utt2spk", f"u {TEXT}")
+    write(f"{out}/clusters.json")
+
+
+def report_rounds(out, **_):
+    write(out)
 
 
 def train(exp, config="", overlay="", **options):

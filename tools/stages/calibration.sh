@@ -80,9 +80,12 @@ check_calibration() {
   if [ "$calibrate" = none ]; then
     return
   fi
-  if [ "$calibrate$cohort" = trainspeaker ] && has_label_noise; then
-    die "--calibrate train makes its trials by the true speakers, and labels.noise=$(conf labels.noise) the cohort's \
-averages by wrong ones, so that trial speakers would be in the cohort: give --calibrate dev, or --cohort utterance"
+  if [ "$calibrate$cohort" = trainspeaker ] && { has_label_noise || has_label_file; }; then
+    die "--calibrate train makes its trials by the true speakers, and $(if has_label_file; then
+      printf labels.file
+    else
+      printf 'labels.noise=%s' "$(conf labels.noise)"
+    fi) the cohort's averages by wrong ones, so that trial speakers would be in the cohort: give --calibrate dev, or --cohort utterance"
   fi
   if [ "$calibrate" = dev ]; then
     need 1 "$data/dev/trials/dev"

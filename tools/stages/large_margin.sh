@@ -28,7 +28,7 @@ print(shlex.quote("train.init_from=" + json.dumps(sys.argv[1], ensure_ascii=Fals
   conf_words=(--config "$1/config.yaml" --overlay "$lm_overlay" --set "$start${lm_set:+ $lm_set}")
 }
 
-stage_8() {
+fine_tuning() { # stage 8
   local base=$exp beyond=() words number
   current=8 title="large-margin fine-tuning" log=
   say "stage 8, $title: $base/checkpoints/average.pt -> $base-lm, by stages 3 to 7"

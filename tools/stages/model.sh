@@ -16,9 +16,15 @@ has_label_noise() {
   [ "$(conf labels.noise)" != none ]
 }
 
-given_labels() { # the table of the labels that training is given: of the utterances in $data/train at least
+has_label_file() {
+  [ -n "$(conf labels.file)" ]
+}
+
+given_labels() { # the table of the labels that training is given: of $data/train at least, but for what labels.file lacks
   if has_label_noise; then
     printf '%s' "$(training_data)/label_noise/$(conf labels.folder)/utt2spk"
+  elif has_label_file; then
+    conf labels.file
   else
     printf '%s' "$data/train/utt2spk"
   fi
@@ -33,7 +39,11 @@ plan_3() {
   train=$(training_data)
   title=training reads="$train, $data/dev" writes="$exp/checkpoints"
   options=("${conf_lines[@]}")
-  inputs=("$train/utt2spk")
+  if has_label_file; then
+    inputs=("$(given_labels)")
+  else
+    inputs=("$train/utt2spk")
+  fi
   if [ "$(conf data.input)" = waves ]; then
     inputs+=("$train/wav.scp")
     existing inputs "$data"/{musan,rirs}/*.scp
@@ -51,6 +61,9 @@ plan_3() {
 check_3() {
   local path options beyond=()
   need 1 "$data/train/wav.scp"
+  if has_label_file && [ ! -f "$(given_labels)" ]; then
+    die "labels.file: no such file: $(given_labels)"
+  fi
   for path in "${inputs[@]}"; do
     need 2 "$path"
   done
@@ -173,6 +186,12 @@ build_on_features() { # stop unless the features of the sets $@ of $tested are t
   build_on 2 "${options[@]}" "${files[@]}"
 }
 
+need_every_label() { # stop if labels.file leaves utterances out, of which $1 wants the speakers
+  if has_label_file && [ "$(count "$(given_labels)")" -lt "$(count "$data/train/wav.scp")" ]; then
+    die "$1 wants a speaker of every training utterance, of which $(given_labels) (labels.file) leaves some out: give $2"
+  fi
+}
+
 check_4() {
   local path files=("$(last_checkpoint)") sets=(train) beyond=()
   if [ "$home" != "$exp" ]; then
@@ -225,7 +244,7 @@ work_4() {
     fi
     out=$home/embeddings/$name
     words=()
-    if [ "$name" = train ]; then
+    if [ "$name" = train ] && ! has_label_file; then
       words=(--speaker-means true --utt2spk "$(given_labels)")
     fi
     run python -m wespk.bin.extract_embeddings --data "$tested/$name" --out "$out" --num-jobs "${jobs_of[$name]}" \

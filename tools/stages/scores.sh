@@ -103,6 +103,9 @@ check_5() {
   local suffixes
   bias_suffixes
   check_scores
+  if [ "$scoring" = plda ]; then
+    need_every_label "--scoring plda" "--scoring cosine, or keep all (clusters.keep=1 clusters.min_utts=1)"
+  fi
   if [ "${#suffixes[@]}" -gt 0 ]; then
     home=$exp build_on 4 "$exp/checkpoints/average.pt"
   fi
@@ -174,6 +177,9 @@ check_6() {
   done
   if has_label_noise; then
     need 3 "$(given_labels)"
+  fi
+  if [ "$cohort" = speaker ] && [ "$score_norm$calibrate" != nonenone ]; then
+    need_every_label "--cohort speaker" "--cohort utterance"
   fi
   check_scores
   score_files cosine

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from wespk.augment.spec_mask import SpecMask
-from wespk.data.labels import label_for_training, unlabelled
+from wespk.data.labels import label_for_training, unlabelled, with_label
 from wespk.data.speakers import without_speed_copies
 from wespk.data.stored import check_stamp
 from wespk.features.front_end import FrontEnd
@@ -54,7 +54,9 @@ class FeatureChunks:
         if missing is not None:
             raise InputError(f"{data_dir / 'utt2num_frames'} lacks '{missing}', which is in {scp}; run stage 2 again")
         keys = list(table) if conf["data"]["speed_copies"] else without_speed_copies(table, conf["copies"]["speeds"])
-        self.speed_copies = len(table) - len(keys)  # left out
+        self.speed_copies, found = len(table) - len(keys), len(keys)  # left out; found
+        keys = with_label(conf, data_dir, keys) if labelled else keys
+        self.without_label = found - len(keys)
         lengths = np.array([int(frames[k]) for k in keys])
         kept = keep_long(keys, lengths, conf["data"]["min_frames"], "frames")
         self.too_short = len(keys) - len(kept)
@@ -90,7 +92,8 @@ class FeatureChunks:
     def summary(self):
         """A few words for the log."""
         copies = f"{self.speed_copies} left out as copies at other speeds, " if self.speed_copies else ""
-        return f"{copies}{self.too_short} left out as too short"
+        listed = f"{self.without_label} left out as not in labels.file, " if self.without_label else ""
+        return f"{copies}{listed}{self.too_short} left out as too short"
 
     def fetch(self, epoch, items):
         """Chunks of the utterances ``items`` (B,): (dict of tensors for ``finish``, labels (B,))."""

@@ -1,6 +1,9 @@
-"""The speaker labels that training gets: those of the data folder, or the wrong ones that the section `labels` asks for.
+"""The speaker labels that training gets: those of the data folder, or what the section `labels` asks for.
 
-Wrong labels lie beside the data, in ``DATA/label_noise/NAME/``, where they can be looked at:
+`labels.file` names a table of other labels, such as pseudo-labels made of clusters. Copies made in stage 2 get their
+original's label (at a speed of 0.9, `sp0.9-LABEL`); utterances that it does not list are left out.
+
+`labels.noise` asks for wrong ones, which lie beside the data, in ``DATA/label_noise/NAME/``, where they can be looked at:
 
     utt2spk       the label given to every utterance of DATA
     relabelled    `utterance true given`, for those whose label is wrong
@@ -32,8 +35,46 @@ def label_for_training(conf, data_dir, utterances):
     """
     from wespk.data.speakers import label_speakers  # which takes torch: the names of folders must come at once
 
+    if conf["labels"]["file"]:
+        path = conf["labels"]["file"]
+        return *label_speakers(utterances, _labels_of_file(conf, utterances), path), 0
     given, wrong, path = training_labels(conf, data_dir)
     return *label_speakers(utterances, given, path), sum(utterance in wrong for utterance in utterances)
+
+
+def with_label(conf, data_dir, utterances):
+    """Those of the ``utterances`` in ``data_dir`` that configuration ``conf`` has a label for: a list.
+
+    All of them, but for those that labels.file does not list. Raises ``InputError`` if that is not there, or lists
+    utterances that are not in the folder.
+    """
+    if not conf["labels"]["file"]:
+        return list(utterances)
+    given = _labels_of_file(conf, utterances)
+    there = set(utterances)
+    odd = next((key for key in read_table(conf["labels"]["file"]) if key not in there), None)
+    if odd is not None:
+        raise InputError(f"labels.file={conf['labels']['file']} has a label for '{odd}', which is not in {data_dir}: give labels "
+                         "that were made for this data (run.sh: --stage 8 makes pseudo-labels anew)")
+    return list(given)
+
+
+def _labels_of_file(conf, utterances):
+    """The labels that labels.file gives to those of ``utterances`` that it lists, and to copies of such: dict, in their order."""
+    path = Path(conf["labels"]["file"])
+    if not path.is_file():
+        raise InputError(f"labels.file={path} does not exist: give a table with a line 'utterance label' for each")
+    listed, labels = read_table(path), {}
+    prefixes = tuple(f"sp{factor:g}-" for factor in conf["copies"]["speeds"])
+    suffixes = tuple(f"-{kind}" for kind in conf["copies"]["kinds"])
+    for name in utterances:
+        prefix = next((p for p in prefixes if name not in listed and name.startswith(p)), "")
+        original = name[len(prefix):]
+        if name not in listed and not prefix:
+            original = original.removesuffix(next((s for s in suffixes if name.endswith(s)), ""))
+        if original in listed:
+            labels[name] = prefix + listed[original]
+    return labels
 
 
 def unlabelled(utterances):

@@ -11,7 +11,7 @@ from wespk.augment.chain import WaveAugment, needs
 from wespk.augment.spec_mask import SpecMask
 from wespk.augment.speed import speed_classes
 from wespk.data.chunks import keep_long
-from wespk.data.labels import label_for_training, unlabelled
+from wespk.data.labels import label_for_training, unlabelled, with_label
 from wespk.features.front_end import FrontEnd
 from wespk.io.audio import read_audio
 from wespk.io.tables import read_table
@@ -81,7 +81,8 @@ class WaveChunks:
             raise InputError(f"{data_dir / 'segments'}: training on waveforms takes whole recordings, not segments; set "
                              "data.input=feats, or cut the recordings")
         table, durations = read_table(data_dir / "wav.scp"), read_table(data_dir / "utt2dur")
-        keys = list(table)
+        keys = with_label(conf, data_dir, table) if labelled else list(table)
+        self.without_label = len(table) - len(keys)
         missing = next((k for k in keys if k not in durations), None)
         if missing is not None:
             raise InputError(f"{data_dir / 'utt2dur'} lacks '{missing}'; run stage 1 again")
@@ -120,7 +121,8 @@ class WaveChunks:
     def summary(self):
         """A few words for the log."""
         held = ", ".join(f"{count} {kind} files" for kind, count in self.banks.items())
-        return f"{self.too_short} left out as too short; augmentation from {held or 'nothing'}"
+        listed = f"{self.without_label} left out as not in labels.file, " if self.without_label else ""
+        return f"{listed}{self.too_short} left out as too short; augmentation from {held or 'nothing'}"
 
     def fetch(self, epoch, items):
         """Samples of the utterances ``items`` (B,): (dict of tensors for ``finish``, labels (B,))."""

@@ -55,6 +55,9 @@ def check_model(conf, num_classes=1_000_000):
     if "views" in objective.sections:
         plan_views(conf)
     build_optimizer(objective, conf["optimizer"])
+    if "crops" in objective.sections and conf["labels"]["file"]:
+        raise InputError(f"labels.file={conf['labels']['file']} would do nothing: objective.name={conf['objective']['name']} "
+                         "trains without labels; take a supervised configuration, or leave it out")
     if conf["runtime"]["shard_head"]:
         check_shardable(conf, objective.loss)
     end, epochs = conf["margin"]["end_epoch"], conf["train"]["num_epochs"]
@@ -128,6 +131,8 @@ def _announce(logger, conf, source, trainer, derived):
     whose = f"of {derived['num_speakers']} speakers" if source.speakers else "without labels"
     logger.info("%d utterances %s (%s); %s", len(source.labels), whose, source.summary(),
                 f"{trainer.steps_per_epoch} steps an epoch, {trainer.total_steps} in all")
+    if conf["labels"]["file"]:
+        logger.info("the labels are those of %s, not the data's own", conf["labels"]["file"])
     if source.relabelled:
         logger.info("labels %s: %d of these utterances bear another speaker's label, on purpose", noise_name(conf["labels"]),
                     source.relabelled)

@@ -78,10 +78,10 @@ def read_yaml(path):
     return data
 
 
-def schema():
+def schema(defaults=DEFAULTS):
     """The brackets of ``train.yaml``: {"section.key": "bracket text"}; sections marked ``open`` are listed as such."""
     rules, section = {}, None
-    for line in DEFAULTS.read_text(encoding="utf-8").splitlines():
+    for line in Path(defaults).read_text(encoding="utf-8").splitlines():
         match = _ENTRY.match(line)
         top = re.match(r"^([a-z_]\w*):", line)
         if top:
@@ -268,6 +268,9 @@ def _check_across(conf):
     if (conf["labels"]["noise"] == "none") != (conf["labels"]["rate"] == 0):
         raise InputError(f"labels.noise={conf['labels']['noise']} with labels.rate={conf['labels']['rate']:g} is half a wish: "
                          "give a kind of noise and a rate above 0, or labels.noise=none labels.rate=0")
+    if conf["labels"]["file"] and conf["labels"]["noise"] != "none":
+        raise InputError(f"labels.file={conf['labels']['file']} gives the labels, and labels.noise={conf['labels']['noise']} "
+                         "wrong ones in place of the data's own: keep one of them")
     if conf["data"]["input"] == "feats" and (conf["augment"]["speeds"] or conf["augment"]["prob"] > 0):
         raise InputError("augment.speeds and augment.prob work on waveforms: set data.input=waves, "
                          "or use the section 'copies' to make copies in stage 2")
@@ -287,6 +290,19 @@ def load(config=None, overlay=None, sets=""):
     A file that makes sense on certain configurations alone says so: ``only_for: {loss: {name: aam_softmax}}``.
     """
     return _lay_over(read_yaml(DEFAULTS), (config, *_paths(overlay)), sets)
+
+
+def load_other(defaults, path, sets=""):
+    """The options of YAML file ``path`` and of ``sets`` over those of ``defaults``, a file with brackets like train.yaml.
+
+    For what is not an experiment's configuration. Raises ``InputError`` as ``load`` does.
+    """
+    rules, given = schema(defaults), parse_sets(sets)
+    conf = merge(read_yaml(defaults), _read_with_includes(path, rules))
+    if ONLY_FOR in conf:
+        raise InputError(f"{path}: {ONLY_FOR} is for overlays of a training's configuration")
+    _check(given, rules, "--set")
+    return merge(conf, given)
 
 
 def lay_over(base, overlay, sets=""):

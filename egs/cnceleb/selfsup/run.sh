@@ -8,6 +8,7 @@
 #   5 scoring               cosine after subtraction of the training mean -> exp/NAME/scores/LIST.cosine
 #   6 score normalisation   against the training utterances, no labels needed -> exp/NAME/scores/LIST.cosine.asnorm
 #   7 metrics and report    -> exp/NAME/results, and the table at the end
+#   8 pseudo-labels         clusters of the training embeddings, SphereFace2 on them, 3 to 7 -> exp/NAME-pl1, -pl2, ...
 #
 #   bash run.sh --cnceleb1 DIR --cnceleb2 DIR --musan DIR --rirs DIR               all of it, with conf/ecapa1024_sdpn.yaml
 #   bash run.sh --help                                                             all options
@@ -18,5 +19,6 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
   --recipe "$here" \
   --corpus cnceleb \
   --cohort utterance \
+  --refine pseudo-labels \
   --default-config "$here/conf/ecapa1024_sdpn.yaml" \
   "$@"

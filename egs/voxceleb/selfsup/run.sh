@@ -9,6 +9,7 @@
 #   5 scoring               cosine after subtraction of the training mean -> exp/NAME/scores/LIST.cosine
 #   6 score normalisation   against the training utterances, no labels needed -> exp/NAME/scores/LIST.cosine.asnorm
 #   7 metrics and report    -> exp/NAME/results, and the table at the end
+#   8 pseudo-labels         clusters of the training embeddings, SphereFace2 on them, 3 to 7 -> exp/NAME-pl1, -pl2, ...
 #
 #   bash run.sh --voxceleb1 DIR --voxceleb2 DIR --musan DIR --rirs DIR             all of it, with conf/ecapa1024_sdpn.yaml
 #   bash run.sh --stage 3 --set "objective.koleo=0" --exp exp/no_koleo                 another objective on the same data
@@ -20,5 +21,6 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
   --recipe "$here" \
   --corpus voxceleb \
   --cohort utterance \
+  --refine pseudo-labels \
   --default-config "$here/conf/ecapa1024_sdpn.yaml" \
   "$@"

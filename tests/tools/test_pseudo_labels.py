@@ -1,0 +1,181 @@
+"""Stage 8 of recipes without labels: rounds of pseudo-labels in folders beside the experiment; entry points are fakes."""
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from tests.tools.test_stages import CURRENT, SCRIPT, Stages, as_kept, keep_copy
+from tools.pseudo_label_conf import pseudo_label_conf
+from wespk.utils.errors import InputError
+
+PLAIN = """
+data: {input: waves}
+objective: {name: sdpn}
+loss: {name: none}
+schedule: {warmup_epochs: 0}
+train: {num_epochs: 1, average: 1}
+"""
+TRAINING = """
+data: {input: waves}
+loss: {name: sphereface2}
+schedule: {warmup_epochs: 0}
+margin: {start_epoch: 0, end_epoch: 1}
+train: {num_epochs: 1, average: 1}
+"""
+
+
+class Rounds(Stages):
+    """A recipe without labels, with two rounds of pseudo-labels as its stage 8."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.rounds = [self.exp.with_name(f"plain-pl{number}") for number in (1, 2)]
+        self.conf = folder / "conf"
+        (folder / "run.sh").write_text(SCRIPT.replace("--corpus voxceleb", "--corpus voxceleb --cohort utterance --refine pseudo-labels"))
+        (self.conf / "plain.yaml").write_text(PLAIN)
+        (self.conf / "clusters.yaml").write_text(TRAINING)
+        (self.conf / "pseudo_labels.yaml").write_text("training: {config: clusters.yaml}\nclusters: {number: 2, keep: 0.5}\n")
+
+    def calls_of(self, name):
+        return [line for line in self.calls().splitlines() if line.startswith(f"-m wespk.bin.{name} ")]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The folder of a recipe after `--stop-stage 8`, a copy of it, and what the run said and did."""
+    recipe = Rounds(tmp_path_factory.mktemp("kept") / "a JOB's")
+    (recipe.folder / "expected.yaml").write_text("results: {}\n")
+    words = ("--stop-stage", 8, "--seed", 5, "--exp", recipe.exp, "--expected", recipe.folder / "expected.yaml")
+    _, said, _ = recipe.run(*words, text="x")
+    return keep_copy(recipe.folder), said, recipe.calls()
+
+
+@pytest.fixture
+def done(kept):
+    return Rounds(as_kept(kept[0]))
+
+
+def option(call, name):
+    """The value of an option in a line of calls."""
+    return call.partition(f" {name} ")[2].partition(" --")[0]
+
+
+def test_each_round_clusters_the_embeddings_of_the_one_before_and_trains_on_the_clusters(kept, done):
+    _, said, calls = kept
+    calls = calls.splitlines()
+    clusterings, trainings, reports = ([line for line in calls if f"wespk.bin.{name} " in line]
+                                       for name in ("cluster_embeddings", "train", "make_report"))
+    folders = [done.exp, *done.rounds]
+    assert [option(line, "--embeddings") for line in clusterings] == [f"{f}/embeddings/train/xvector.scp" for f in folders[:2]]
+    assert [option(line, "--out") for line in clusterings] == [f"{f}/pseudo_labels" for f in done.rounds]
+    for line in clusterings:
+        assert {name: option(line, name) for name in ("--number", "--keep", "--seed", "--speakers", "--device")} == {
+            "--number": "2", "--keep": "0.5", "--seed": "5", "--speakers": f"{done.data}/train/utt2spk", "--device": "cpu"}
+    assert [option(line, "--exp") for line in trainings] == list(map(str, folders))
+    for folder in done.rounds:
+        conf = yaml.safe_load((folder / "config.yaml").read_text())
+        assert conf["labels"]["file"] == f"{folder}/pseudo_labels/utt2spk" and conf["loss"]["name"] == "sphereface2"
+        assert conf["seed"] == 5 and conf["objective"]["name"] == "supervised"
+    runs = [line.split()[1] for line in said if " runs: not done yet" in line]
+    assert runs == list("1234567" + "834567" * 2)
+    assert ["--expected" in line for line in reports] == [True, False, False]
+    (report,) = [line for line in calls if "report_rounds" in line]
+    assert option(report, "--experiments") == ",".join(map(str, folders))
+    assert (done.rounds[1] / "results" / "ROUNDS.md").read_text() == "x\n" and said[-1] == ""
+
+
+def test_the_true_speakers_are_read_for_the_report_and_the_evaluation_alone(kept, done):
+    truth = f"{done.data}/train/utt2spk"
+    after = kept[2].splitlines()[next(i for i, line in enumerate(kept[2].splitlines()) if "cluster_embeddings" in line):]
+    assert {line.split()[1] for line in after if truth in line} == {"wespk.bin.cluster_embeddings"}
+    assert not [line for line in after if "--speaker-means" in line]
+
+
+def test_a_second_run_does_nothing_and_other_embeddings_begin_anew_from_their_round(done):
+    _, said, _ = done.run("--stage", 8, "--exp", done.exp)
+    assert [line for line in said if "is done already" in line] == [CURRENT.format(n) for n in (8, 3, 4, 5, 6, 7)] * 2
+    assert not any(done.calls_of(name) for name in ("cluster_embeddings", "train", "make_report"))
+    (done.rounds[0] / "embeddings" / "eval" / "xvector.scp").unlink()
+    _, said, _ = done.run("--stage", 8, "--exp", done.exp, text="y")
+    assert [option(line, "--out") for line in done.calls_of("cluster_embeddings")] == [f"{done.rounds[1]}/pseudo_labels"]
+    assert f"stage 3 runs: input {done.rounds[1]}/pseudo_labels/utt2spk has changed" in " ".join(said)
+
+
+def test_other_clusters_are_trained_on_anew_and_an_interrupted_round_goes_on(done):
+    words, stop = ("--stage", 8, "--exp", done.exp, "--pl-set"), done.folder / "log.train.status"
+    assert "clusters.number=3 of 2 training utterances" in done.run(*words, "clusters.number=3", check=False)[2]
+    stop.write_text("85")
+    status, said, errors = done.run(*words, "rounds=1 clusters.keep=1", text="y", check=False)
+    assert "stage 8 runs: option clusters.keep was '0.5', is '1'" in said
+    assert any("stage 3 runs: input " in line and "utt2spk has changed" in line for line in said)
+    assert status == 85 and "the same command goes on from there" in errors
+    stop.unlink()
+    _, said, _ = done.run(*words, "rounds=1 clusters.keep=1", text="y")
+    assert CURRENT.format(8) in said and "stage 3 runs: was stopped before its end" in said
+    assert not done.calls_of("cluster_embeddings") and len(done.calls_of("train")) == 1
+    assert (done.rounds[0] / "results" / "ROUNDS.md").read_text() == "y\n"
+
+
+def test_other_training_options_for_the_same_folder_are_refused(done):
+    words = ("--stage", 8, "--exp", done.exp, "--pl-train-set", "loss.scale=7")
+    status, _, errors = done.run(*words, check=False)
+    assert status == 1 and "loss.scale: None there, 7 asked for" in errors and "--pl-train-set" in errors
+
+
+@pytest.mark.parametrize("words, says", [
+    (("--stage", 8), "config.yaml does not exist: train the experiment first (stage 3)"),
+    (("--pl-set", "rounds=1"), "--pl-conf, --pl-set and --pl-train-set are for stage 8, which is not asked for"),
+    (("--stop-stage", 8, "--lm-set", "seed=1"), "stage 8 of this recipe is training on pseudo-labels"),
+    (("--stop-stage", 8, "--refine", "large-margin", "--pl-set", "rounds=1"), "stage 8 of this recipe is large-margin"),
+    (("--stop-stage", 8, "--refine", "other"), "--refine takes large-margin or pseudo-labels, not 'other'"),
+    (("--stop-stage", 8, "--pl-conf", "conf/no.yaml"), "--pl-conf: no such file: "),
+    (("--stop-stage", 8, "--pl-set", "rounds=0"), "'rounds' must be int > 0, not 0"),
+    (("--stop-stage", 8, "--pl-set", "clusters.size=3"), "unknown option 'clusters.size'"),
+    (("--stop-stage", 8, "--pl-train-set", "features.num_mel_bins=40"), "add 'features.num_mel_bins=80' to it"),
+    (("--stop-stage", 8, "--pl-train-set", "labels.noise=uniform"), "the labels of stage 8 are its clusters"),
+])
+def test_what_cannot_be_done_is_refused_at_once(tmp_path, words, says):
+    recipe = Rounds(tmp_path)
+    status, _, errors = recipe.run(*words, check=False)
+    assert status in (1, 2) and says in errors and not recipe.calls_of("prepare_corpus")
+
+
+def test_embeddings_that_are_missing_or_not_stage_4s_are_refused(done):
+    table = done.exp / "embeddings" / "train" / "xvector.scp"
+    table.write_text("of unknown making\n")
+    status, _, errors = done.run("--stage", 8, "--exp", done.exp, check=False)
+    assert status == 1 and "stage 8 builds on stage 4, which is out of date" in errors
+    table.unlink()
+    status, _, errors = done.run("--stage", 8, "--exp", done.exp, check=False)
+    assert status == 1 and "xvector.scp, which stage 4 makes: run --stage 4 first" in errors
+
+
+def test_a_speaker_cohort_of_partly_labelled_utterances_is_refused(done):
+    (done.rounds[0] / "pseudo_labels" / "utt2spk").write_text("")
+    words = ("--stage", 6, "--stop-stage", 6, "--exp", done.rounds[0], "--cohort", "speaker")
+    status, _, errors = done.run(*words, check=False)
+    assert status == 1 and "--cohort speaker wants a speaker of every training utterance" in errors
+
+
+CONFS = ROOT / "egs" / "voxceleb" / "selfsup" / "conf"
+SMALL = ("minivox_sdpn.yaml", "minivox_pseudo_labels.yaml")
+
+
+@pytest.mark.parametrize("base, conf, train_set, utterances, says", [
+    (*SMALL, "", 1368, None),
+    (*SMALL, "", 200, "clusters.number=300 of 200 training utterances: ask for fewer clusters, such as --pl-set clusters.number=40"),
+    ("ecapa1024_sdpn.yaml", "pseudo_labels.yaml", "", 0, None),
+    ("minivox_sdpn.yaml", "pseudo_labels.yaml", "", 0, "add 'features.high_freq=5500"),
+    (*SMALL, "data.input=feats augment.prob=0 augment.speeds=[]", 0, None),
+    (*SMALL, "data.input=feats augment.prob=0 augment.speeds=[] copies.speeds=[0.9]", 0, "which stage 2 of this experiment has not"),
+])
+def test_trainings_that_do_not_fit_the_experiments_data_are_refused(capsys, base, conf, train_set, utterances, says):
+    call = (str(CONFS / conf), "", train_set, str(CONFS / base), "", "", utterances)
+    if says:
+        with pytest.raises(InputError) as refused:
+            pseudo_label_conf(*call)
+        assert says in str(refused.value)
+    else:
+        pseudo_label_conf(*call)
+        lines = dict(line.split("=", 1) for line in capsys.readouterr().out.splitlines())
+        assert lines["rounds"] == "2" and lines["training.config"] == str(CONFS / f"{base.split('_')[0]}_pseudo_sphereface2.yaml")

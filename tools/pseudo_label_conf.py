@@ -1,0 +1,74 @@
+"""The configuration of pseudo-labels (stage 8): what is done in each round, and whether that fits the experiment."""
+
+from pathlib import Path
+
+from wespk.utils.cli import main
+
+DEFAULTS = Path(__file__).resolve().parent.parent / "wespk" / "conf" / "pseudo_labels.yaml"
+
+
+def check_training(conf, base, path):
+    """Refuse a training of which the data of the experiment ``base`` have not what it reads. path: named in messages."""
+    from wespk.utils import config as configuration
+    from wespk.utils.errors import InputError
+
+    there, asked = ({**c["features"], "cmn": ""} for c in (base, conf))
+    changed = configuration.difference(there, asked)
+    if changed:
+        words = " ".join(f"features.{name}={value}" for name, value, _ in changed)
+        raise InputError(f"{path} asks for other features than the experiment has, in whose data folder it is to train: add "
+                         f"'{words}' to it or to --pl-train-set")
+    if conf["data"]["input"] == "feats" and base["copies"] != conf["copies"] and any(conf["copies"][k] for k in ("speeds", "kinds")):
+        raise InputError(f"{path} trains on copies (copies.speeds={conf['copies']['speeds']}, copies.kinds="
+                         f"{conf['copies']['kinds']}), which stage 2 of this experiment has not made: set copies.speeds=[] "
+                         "copies.kinds=[], or data.input=waves and the section 'augment' in place of copies")
+
+
+def read(pl_conf, pl_set, pl_train_set):
+    """The options of stage 8, ``training.config`` as an absolute path, and the merged configuration of its trainings."""
+    from wespk.utils import config as configuration
+    from wespk.utils.errors import InputError
+
+    options = configuration.load_other(DEFAULTS, pl_conf, pl_set)
+    training = options["training"]
+    if not training["config"]:
+        raise InputError(f"{pl_conf}: training.config is missing: name the configuration that trains on the pseudo-labels")
+    training["config"] = str((Path(pl_conf).parent / training["config"]).resolve())
+    training["set"] = " ".join(text for text in (training["set"], pl_train_set) if text)
+    if not options["clusters"]["keep"]:
+        raise InputError(f"{pl_conf}: clusters.keep=0 keeps nothing: give a share above 0, 1 for all")
+    if "labels" in configuration.parse_sets(training["set"]):
+        raise InputError(f"{pl_conf}: the labels of stage 8 are its clusters: leave 'labels' out of training.set, --pl-train-set")
+    return options, configuration.load(training["config"], "", training["set"])
+
+
+def pseudo_label_conf(pl_conf: str, pl_set: str = "", pl_train_set: str = "", config: str = "", overlay: str = "",
+                      set: str = "", utterances: int = 0):
+    """Print the options of stage 8, one section.key=value line each.
+
+    Raises InputError if the trainings do not fit the experiment's data, or there are more clusters than utterances.
+
+    Args:
+        pl_conf: YAML laid over wespk/conf/pseudo_labels.yaml
+        pl_set: further options of that, "section.key=value section.key=value"
+        pl_train_set: further options of the trainings
+        config: YAML of the experiment
+        overlay: YAML laid over that; several: separated by commas
+        set: further options of the experiment
+        utterances: number of training utterances; 0: not known yet
+    """
+    from tools.conf_lines import lines
+    from wespk.utils import config as configuration
+    from wespk.utils.errors import InputError
+
+    options, conf = read(pl_conf, pl_set, pl_train_set)
+    check_training(conf, configuration.load(config, overlay, set), options["training"]["config"])
+    number = options["clusters"]["number"]
+    if 0 < utterances < number:
+        raise InputError(f"clusters.number={number} of {utterances} training utterances: ask for fewer clusters, such as "
+                         f"--pl-set clusters.number={max(2, utterances // 5)}, or give a --pl-conf for this corpus")
+    print("\n".join(lines(options)))
+
+
+if __name__ == "__main__":
+    main(pseudo_label_conf)

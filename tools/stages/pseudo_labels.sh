@@ -1,0 +1,124 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # title, expected and the plan's variables are read elsewhere
+# Stage 8 of recipes without labels: rounds of pseudo-labels. The training embeddings of an experiment are clustered, and a
+# network is trained on the clusters, in EXP-pl1, by stages 3 to 7 as they do everything else; its training embeddings are
+# clustered in turn for EXP-pl2, and so on. To be sourced by tools/stages.sh; see tools/run_stage.sh for what plan_N,
+# check_N and work_N are.
+
+read_pseudo_labels() { # $pl_lines: the options of stage 8; stops if they do not fit what the words $@ describe
+  local text words=("$@" --pl-conf "$pl_conf") number=0
+  if [ -n "$pl_set" ]; then
+    words+=(--pl-set "$pl_set")
+  fi
+  if [ -n "$pl_train_set" ]; then
+    words+=(--pl-train-set "$pl_train_set")
+  fi
+  if [ "$stage" -gt 1 ] && [ -e "$data/train/wav.scp" ]; then
+    number=$(count "$data/train/wav.scp")
+  fi
+  text=$(python "$WESPK_ROOT/tools/pseudo_label_conf.py" "${words[@]}" --utterances "$number")
+  mapfile -t pl_lines <<<"$text"
+}
+
+pl_option() { # the value of an option of stage 8
+  local conf_lines=("${pl_lines[@]}")
+  conf "$1"
+}
+
+round_words() { # $conf_words: what describes a training on the labels of the folder $1, with seed $2, to an entry point
+  local file
+  file=$(python -c '
+import json, shlex, sys
+print(shlex.quote("labels.file=" + json.dumps(sys.argv[1], ensure_ascii=False)))' "$1/utt2spk")
+  conf_words=(--config "$(pl_option training.config)" --set "seed=$2 $(pl_option training.set) $file")
+}
+
+check_pseudo_labels() { # before the first stage: do the options of stage 8 fit the configuration?
+  local pl_lines conf_words=("${conf_words[@]}")
+  if [ "${#conf_words[@]}" -eq 0 ]; then
+    conf_words=(--config "$exp/config.yaml")
+  fi
+  read_pseudo_labels "${conf_words[@]}"
+  round_words none 0
+  python -m wespk.bin.check_config "${conf_words[@]}" >/dev/null
+}
+
+plan_8() {
+  local line
+  title="pseudo-labels, round $round of $(pl_option rounds)" reads="$base/embeddings/train" writes="$home/pseudo_labels"
+  options=("seed=$pl_seed") inputs=("$base"/embeddings/train/xvector.{scp,ark})
+  outputs=("$home"/pseudo_labels/{utt2spk,clusters.json})
+  for line in "${pl_lines[@]}"; do
+    if [[ $line == clusters.* ]]; then
+      options+=("$line")
+    fi
+  done
+  existing inputs "$data/train/utt2spk"
+}
+
+check_8() {
+  local path
+  for path in "$base"/embeddings/train/xvector.{scp,ark}; do
+    need 4 "$path"
+  done
+  exp=$base home=$base build_on 4 "$base"/embeddings/train/xvector.{scp,ark}
+}
+
+work_8() {
+  local line name words=()
+  for line in "${pl_lines[@]}"; do
+    if [[ $line == clusters.* ]]; then
+      name=${line%%=*}
+      name=${name#clusters.}
+      words+=("--${name//_/-}" "${line#*=}")
+    fi
+  done
+  if [ -e "$data/train/utt2spk" ]; then # who really speaks, for a report
+    words+=(--speakers "$data/train/utt2spk")
+  fi
+  run python -m wespk.bin.cluster_embeddings --embeddings "$base/embeddings/train/xvector.scp" \
+    --out "$home/pseudo_labels" --seed "$pl_seed" --device "$(if [ "$num_gpus" -gt 0 ]; then
+      printf cuda
+    else
+      printf cpu
+    fi)" "${words[@]}"
+}
+
+one_round() { # of the training embeddings of $base, in $exp
+  local words number
+  run_stage 8
+  round_words "$home/pseudo_labels" "$pl_seed"
+  words=("${conf_words[@]}")
+  if [ -e "$exp/config.yaml" ]; then
+    words+=(--exp "$exp") # what it was begun with; the same must be asked for now
+  fi
+  conf_lines_of "${words[@]}"
+  check_noises
+  conf_vetted=
+  for number in 3 4 5 6 7; do
+    run_stage "$number"
+  done
+}
+
+pseudo_labels() { # stage 8
+  local first=$exp base=$exp pl_lines pl_seed round rounds last=$expected experiments=$exp beyond=()
+  current=8 title=pseudo-labels log=
+  need 4 "$base/embeddings/train/xvector.scp"
+  build_on 4 "$base"/embeddings/train/xvector.{scp,ark}
+  lock shared "$base"
+  read_pseudo_labels --config "$base/config.yaml"
+  rounds=$(pl_option rounds) pl_seed=$(conf seed)
+  say "stage 8, pseudo-labels: $base/embeddings/train -> $base-pl1 to -pl$rounds, by stages 3 to 7"
+  for ((round = 1; round <= rounds; round++)); do
+    expected= # recorded of the last round, or with earlier stages of the experiment itself
+    if [ "$round" -eq "$rounds" ] && [ "$stage" -eq 8 ]; then
+      expected=$last
+    fi
+    exp=$first-pl$round home=$first-pl$round
+    one_round
+    base=$exp experiments+=,$exp
+  done
+  current=8 title="pseudo-labels, comparison of rounds"
+  python -m wespk.bin.report_rounds --experiments "$experiments" --out "$home/results/ROUNDS.md" >/dev/null
+  current=
+}
