@@ -37,6 +37,10 @@ eval_data=
 eval_name=
 nj=$(getconf _NPROCESSORS_ONLN)
 gpus=
+nodes=1
+processes=
+threads=4
+time=
 cmd=local
 voxceleb1=
 voxceleb2=
@@ -100,7 +104,13 @@ which stages, which experiment
   --eval-name NAME     that NAME; empty: after the folder (egs/NAME/RECIPE/data, NAME/data or NAME)
 how to run
   --nj N               array jobs of stages 2 and 4 (on GPUs: one a GPU)
-  --gpus N             GPUs for stages 3 and 4; 0: none; empty: all that are visible
+  --gpus N             GPUs for stages 3 and 4, on each node; 0: none; empty: all that are visible (with a scheduler it
+                       has to be said)
+  --nodes N            nodes for stage 3, with a scheduler
+  --processes N        training processes on each node: with GPUs one a GPU, without 1 unless given
+  --threads N          CPU cores for each training process, with a scheduler
+  --time T             time limit of a training job, with a scheduler (MINUTES, HH:MM:SS or DAYS-HH:MM:SS): before it is
+                       over training writes a checkpoint, and goes on in another job
   --cmd WORD           where array jobs run: local, or the name of another tools/submit/WORD.py
 corpora (stage 1)
   --voxceleb1 DIR      VoxCeleb1
@@ -259,6 +269,7 @@ check_options() {
   if [[ ! $gpus =~ ^[0-9]*$ ]]; then
     die "--gpus takes a number, not '$gpus'"
   fi
+  check_job_options
   if [[ ! $seed =~ ^[0-9]*$ ]]; then
     die "--seed takes a number, not '$seed'"
   fi
@@ -392,6 +403,10 @@ read_conf() { # that, and its options in $conf_lines
 
 find_gpus() { # the number to use in $num_gpus; only those stay visible
   local text ids=()
+  if [ "$cmd" != local ]; then
+    num_gpus=${gpus:-0}
+    return
+  fi
   text=$(python "$WESPK_ROOT/tools/submit/visible_gpus.py")
   if [ -n "$text" ]; then
     mapfile -t ids <<<"$text"

@@ -124,17 +124,54 @@ forget_3() { # as it lies, training would find itself at its end
   rm -rf "$exp/checkpoints" "$exp/metrics.jsonl" "$exp/tensorboard"
 }
 
+check_job_options() { # those that say how training is run
+  local name
+  for name in nodes processes threads; do
+    if [[ -n ${!name} && ! ${!name} =~ ^[1-9][0-9]*$ ]]; then
+      die "--$name takes a number, 1 or more, not '${!name}'"
+    fi
+  done
+  for name in nodes time threads; do
+    if [ "$cmd" = local ] && [[ $given == *" $name "* ]]; then
+      die "--$name is for jobs of a scheduler, and --cmd is local"
+    fi
+  done
+  if [ "$cmd" != local ] && [ -z "$gpus" ] && [ "$stop_stage" -ge 3 ] && { [ "$stage" -le 4 ] || [ "$stop_stage" -eq 8 ]; }; then
+    die "--cmd $cmd: how many GPUs the nodes have cannot be seen from here: give --gpus N (0: train and extract on CPUs)"
+  fi
+  if [ -n "$processes" ] && [ "${gpus:-0}" -gt 0 ]; then
+    die "--processes is for training without GPUs, where each has a process: give --gpus 0, or leave it out"
+  fi
+}
+
+find_launcher() { # $launcher: what stands before "-m wespk.bin.train"
+  local number=${processes:-1}
+  if [ "$num_gpus" -gt 0 ]; then
+    number=$num_gpus
+  fi
+  if [ "$cmd" != local ]; then
+    launcher=("${submit[@]}" --gpus "$num_gpus" --nodes "$nodes" --num-threads "$((threads * number))")
+    if [ -n "$time" ]; then
+      launcher+=(--time "$time" --grace 120)
+    fi
+    launcher+=("$exp/log/training.log" python "$WESPK_ROOT/tools/submit/training_job.py" --exp "$exp" --nodes "$nodes"
+      --processes "$number")
+  elif [ "$number" -gt 1 ]; then
+    launcher=(python -m torch.distributed.run --standalone --nproc-per-node "$number")
+  else
+    launcher=(python)
+  fi
+}
+
 work_3() {
-  local words=(--exp "$exp" --train-data "$(training_data)" "${conf_words[@]}") launcher=(python) status=0
+  local words=(--exp "$exp" --train-data "$(training_data)" "${conf_words[@]}") launcher status=0
   if [ -s "$data/dev/trials/dev" ] || { [ ! -e "$data/dev/trials/dev" ] && there "$data/dev/trials/dev" 1; }; then
     words+=(--dev-data "$data/dev")
   fi
   if [ "$(conf data.input)" = waves ]; then
     add_noise_folders
   fi
-  if [ "$num_gpus" -gt 1 ]; then
-    launcher=(python -m torch.distributed.run --standalone --nproc-per-node "$num_gpus")
-  fi
+  find_launcher
   if [ "$num_gpus" -gt 0 ]; then
     words+=(--device cuda)
   else
@@ -231,7 +268,7 @@ work_4() {
     if [ "$num_gpus" -gt 0 ]; then
       words=(--device cuda)
     fi
-    jobs=$(array_size "$tested/$name/feats.scp" "$((num_gpus > 0 ? num_gpus : nj))")
+    jobs=$(array_size "$tested/$name/feats.scp" "$((num_gpus > 0 ? num_gpus * nodes : nj))")
     log="$out/log/extract.*.log"
     run "${submit[@]}" --gpus "$((num_gpus > 0 ? 1 : 0))" WESPK_JOB=1:"$jobs" "$out/log/extract.WESPK_JOB.log" \
       python -m wespk.bin.extract_embeddings --exp "$exp" --data "$tested/$name" --out "$out" \

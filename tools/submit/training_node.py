@@ -1,0 +1,83 @@
+"""The training processes of one node; training_job.py starts it, on several nodes by srun.
+
+torchrun runs in this process, so that it can be asked which process failed first. SIGUSR1 and SIGUSR2 are handed on to
+the processes alone: torchrun itself must stay, as it would give them 30 seconds.
+"""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+from wespk.io.atomic import write_text
+
+STOPPED = 85
+LINES_SHOWN = 5
+
+
+def children():
+    """The processes that this one started; torchrun starts the training processes directly."""
+    for task in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
+            yield from map(int, file.read().split())
+
+
+def hand_on(_number, _frame):
+    for process in children():
+        os.kill(process, signal.SIGUSR1)
+
+
+def last_lines(path):
+    """The last lines of a process's output; none if it has not said anything."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
+    except OSError:
+        return []
+    return [f"    {line}" for line in lines[-LINES_SHOWN:]]
+
+
+def report(asked, error, logs):
+    """Leave word of the process that failed first, unless all have only stopped, for the job to tell at its end."""
+    rank, failure = error.get_first_failure()
+    if all(one.exitcode == STOPPED for one in error.failures.values()):
+        return
+    host, killed = socket.gethostname(), failure.exitcode < 0
+    node = os.environ.get("SLURMD_NODENAME", host)
+    how = f"was killed by {signal.Signals(-failure.exitcode).name}" if killed else f"exited with status {failure.exitcode}"
+    lines = [line for path in logs.glob(f"*/attempt_0/{failure.local_rank}/stderr.log") for line in last_lines(path)]
+    text = "\n".join([f"training process {rank} (on {node}, process id {failure.pid}) {how}{':' if lines else ''}", *lines])
+    write_text(asked.reports / f"{asked.node}.json", json.dumps({"text": text, "killed": killed}))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, kind in (("nodes", int), ("processes", int), ("address", str), ("port", int), ("reports", Path)):
+        parser.add_argument(f"--{name}", type=kind, required=True)
+    parser.add_argument("words", nargs=argparse.REMAINDER)
+    asked = parser.parse_args()
+    asked.node = int(os.environ.get("SLURM_NODEID", 0)) if asked.nodes > 1 else 0
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, hand_on)
+    if "OMP_NUM_THREADS" in os.environ:  # the cores of the job on this node, to be shared
+        os.environ["OMP_NUM_THREADS"] = str(max(1, int(os.environ["OMP_NUM_THREADS"]) // asked.processes))
+
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import parse_args, run
+
+    with tempfile.TemporaryDirectory(prefix="training.") as logs:
+        words = [f"--nnodes={asked.nodes}", f"--node-rank={asked.node}", f"--nproc-per-node={asked.processes}"]
+        words += [f"--master-addr={asked.address}", f"--master-port={asked.port}", "--max-restarts=0"]
+        words += [f"--log-dir={logs}", "--tee=3", *asked.words[asked.words[:1] == ["--"] :]]
+        try:
+            run(parse_args(words))
+        except ChildFailedError as error:
+            report(asked, error, Path(logs))
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
