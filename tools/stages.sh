@@ -64,6 +64,7 @@ plda=
 calibrate=none
 quality=
 p_target=0.05
+l2=0.0
 expected=
 help_message="usage: bash run.sh [--option value ...]
 
@@ -139,6 +140,7 @@ scoring (stages 5 to 7)
   --quality LIST       of duration, magnitude, cohort and snr: measures that calibration takes into account; a few
                        hundred trials are too few to learn from them
   --p-target P         prior probability of a target that calibration should serve best
+  --l2 WEIGHT          penalty on calibration's weights, 1e-3 for instance, where the scores part its trials without error
   --expected FILE      recorded results (YAML) with which the report compares
 what a recipe says of itself
   --recipe DIR         folder of the recipe: its data, exp and conf
@@ -394,6 +396,7 @@ read_conf() { # that, and its options in $conf_lines
   fi
   conf_lines_of "${words[@]}"
   check_noises
+  check_scoring_conf
   if [ "$stop_stage" -eq 8 ] && [ "$refine" = pseudo-labels ]; then
     check_pseudo_labels
   elif [ "$stage" -lt 8 ] && [ "$stop_stage" -eq 8 ]; then

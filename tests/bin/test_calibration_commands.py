@@ -12,6 +12,7 @@ from wespk.bin.make_calibration_trials import make_calibration_trials
 from wespk.bin.measure_quality import measure_quality
 from wespk.bin.score_cosine import score_cosine
 from wespk.bin.train_calibration import train_calibration
+from wespk.data.stored import write_stamp
 from wespk.io.ark import ArkWriter, read_scp
 from wespk.io.tables import Trials, read_numbers, read_scores, read_trials, write_scores, write_table, write_trials
 from wespk.metrics import cllr
@@ -133,6 +134,15 @@ def test_the_snr_is_the_level_between_loud_and_quiet_frames(place):
         quiet = np.random.default_rng(0).normal(0, 1e-3, size=(100, 8))
         ark.write("utterance", quiet + np.repeat([0, 2 * np.log(10)], 50)[:, None])
     assert levels([["utterance"]], place / "loud.scp") == pytest.approx([20], abs=0.05)
+
+
+def test_the_snr_is_not_measured_on_cepstra(place, capsys):
+    assert prepare(place) == 0
+    write_stamp(place, {"type": "mfcc"})
+    assert measure(place, place / "hard", "eval", feats=place / "feats.scp") == 1
+    assert "feats.scp: features of type mfcc, but snr is measured on log-mel ones" in capsys.readouterr().err
+    write_stamp(place, {"type": "fbank"})
+    assert measure(place, place / "hard", "eval", feats=place / "feats.scp") == 0
 
 
 def test_enrolments_of_several_utterances_are_measured_as_one(place):

@@ -122,6 +122,16 @@ def test_options_of_an_adaptation_that_is_not_made_are_refused(place, capsys):
         assert train(place, **changes) == 1 and says in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("changes, says", [
+    ({"iterations": 0}, "--iterations must be 1 or more, but is 0"), ({"lda_dim": -1}, "--lda-dim must be 0 or more"),
+    ({"smoothing": "nan"}, "--smoothing must be 0 or more, but is nan"),
+    ({"coral_ridge": "-1", "adapt_embeddings": "x", "adaptation": "coral"}, "--coral-ridge must be 0 or more, but is -1"),
+])  # fmt: skip
+def test_values_out_of_range_are_named_without_any_file(tmp_path, capsys, changes, says):
+    assert train(tmp_path, check="true", **changes) == 1 and says in capsys.readouterr().err
+    assert train(tmp_path, check="true") == 0 and not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_is_not_whole_or_of_another_model_is_refused(place, capsys):
     assert score(place) == 1
     assert "plda/backend.json: cannot be read" in capsys.readouterr().err

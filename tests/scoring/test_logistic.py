@@ -76,7 +76,7 @@ def test_a_file_that_is_no_calibration_is_named(tmp_path, text):
 def test_trials_parted_without_error_have_no_calibration_unless_weights_are_held_back():
     labels = np.repeat([1, 0], 20)
     scores = np.linspace(1, 0, 40)[:, None]
-    with pytest.raises(InputError, match=r"score part targets from nontargets without error.* or give --l2"):
+    with pytest.raises(InputError, match=r"score part targets from nontargets without error.* or give a penalty such as --l2"):
         fit(scores, labels, ["score"])
     held = fit(scores, labels, ["score"], p_target=0.5, l2=0.1)
     assert ((held.llr(scores) > 0) == (labels == 1)).all()

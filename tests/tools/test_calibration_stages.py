@@ -77,7 +77,7 @@ def test_measures_that_were_not_made_stop_the_calibration(stages):
 def test_the_plda_options_reach_its_training_and_change_it(stages):
     _, said, _ = stages.only(5, "--scoring", "plda", "--plda", "lda-dim=50")
     assert "option plda" in " ".join(said)
-    (trained,) = calls_of(stages, "train_plda")
+    _, trained = calls_of(stages, "train_plda")
     assert trained.endswith("--lda-dim 50") and f"--utt2spk {stages.data}/train/utt2spk" in trained
     status, _, errors = stages.only(6, *PLDA, "--calibrate", "dev", check=False)
     assert status == 1 and "stage 6 builds on stage 5, which is out of date (option plda was 'lda-dim=50', is" in errors
@@ -103,10 +103,32 @@ def test_the_report_is_of_raw_and_calibrated_scores_and_needs_both(stages):
     (("--quality", "duration"), "give --calibrate as well"),
     (("--p-target", "0.01"), "--p-target is the prior that calibration serves: give --calibrate as well"),
     (("--quality", "duration,length", "--calibrate", "dev"), "not 'length'"),
+    (("--p-target", "1.5", "--calibrate", "dev"), "--p-target takes a probability between 0 and 1, not '1.5'"),
+    (("--l2", "1e-3"), "--l2 is calibration's: give --calibrate as well"),
+    (("--l2", "-1", "--calibrate", "dev"), "--l2 takes a number, 0 or more, not '-1'"),
+    (("--top-n", "0"), "--top-n takes a number, 1 or more, not '0'"),
+    (("--quality", "snr", "--calibrate", "dev", "--set", "features.type=mfcc", "--seed", "9"), "features.type=mfcc: leave snr out"),
+    (("--scoring", "plda", "--plda", "whiten"), "--plda takes words option=value"),
+    (("--scoring", "plda", "--plda", "out_dir=x"), "--plda: out_dir is not to be chosen here"),
+    (("--scoring", "plda", "--plda", "lda-dim=65", "--set", "model.embed_dim=64", "--seed", "9"), "at most model.embed_dim=64"),
 ])  # fmt: skip
-def test_options_that_mean_nothing_are_refused(stages, words, says):
-    status, _, errors = stages.run(*words, check=False)
+def test_options_that_mean_nothing_are_refused_before_the_first_stage(stages, words, says):
+    status, said, errors = stages.run(*words, check=False)
     assert status == 1 and says in errors
+    assert not any("stage 1" in line for line in said)
+
+
+def test_the_values_of_plda_are_looked_at_before_the_first_stage_by_its_own_entry_point(stages):
+    (stages.folder / "log.train_plda.status").write_text("1")
+    status, said, errors = stages.run(*PLDA, check=False)
+    assert status == 1 and "--plda 'lda-dim=100 whiten=true' cannot be followed" in errors and "stage 1" not in "".join(said)
+    (checked,) = calls_of(stages, "train_plda")
+    assert checked.endswith("--check true --lda-dim 100 --whiten true")
+
+
+def test_the_penalty_reaches_calibration(stages):
+    stages.only(6, "--calibrate", "train", "--l2", "1e-3")
+    assert "--l2 1e-3" in calls_of(stages, "train_calibration")[0]
 
 
 def test_without_held_out_speakers_they_cannot_calibrate(stages):

@@ -24,12 +24,76 @@ check_scoring_options() {
   if [ "$p_target" != 0.05 ] && [ "$calibrate" = none ]; then
     die "--p-target is the prior that calibration serves: give --calibrate as well"
   fi
+  if [[ ! $p_target =~ ^(0?\.[0-9]*[1-9][0-9]*|[1-9](\.[0-9]+)?[eE]-[0-9]+)$ ]]; then
+    die "--p-target takes a probability between 0 and 1, not '$p_target'"
+  fi
+  if [[ ! $l2 =~ ^0*\.?0*$ ]] && [ "$calibrate" = none ]; then
+    die "--l2 is calibration's: give --calibrate as well"
+  fi
+  if [[ ! $l2 =~ ^[0-9]*\.?[0-9]+([eE]-?[0-9]+)?$ ]]; then
+    die "--l2 takes a number, 0 or more, not '$l2'"
+  fi
+  if [ "$top_n" -lt 1 ]; then
+    die "--top-n takes a number, 1 or more, not '$top_n'"
+  fi
   IFS=, read -ra measures <<<"$quality"
   for measure in "${measures[@]}"; do
     if [[ ! $measure =~ ^(duration|magnitude|cohort|snr)$ ]]; then
       die "--quality takes duration, magnitude, cohort and snr, separated by commas, not '$measure'"
     fi
   done
+}
+
+plda_word() { # the value of option $1 (with dashes) in --plda; nothing if it is not there
+  local word
+  for word in $plda; do
+    if [ "${word%%=*}" = "$1" ] || [ "${word%%=*}" = "${1//-/_}" ]; then
+      printf '%s' "${word#*=}"
+    fi
+  done
+}
+
+plda_words() { # $words: --plda as options of train_plda
+  local word
+  words=()
+  for word in $plda; do
+    words+=("--${word%%=*}" "${word#*=}")
+  done
+}
+
+check_scoring_conf() { # before the first stage: what scoring asks for, as far as configuration and options tell
+  local word words dim most scp
+  if [ "$stop_stage" -lt 5 ]; then
+    return
+  fi
+  if [[ ,$quality, == *,snr,* ]] && [ "$(conf features.type)" != fbank ]; then
+    die "--quality snr is measured on log-mel features, and those of this configuration are of features.type=$(conf \
+features.type): leave snr out"
+  fi
+  if [ "$scoring" != plda ]; then
+    return
+  fi
+  for word in $plda; do
+    if [[ ! $word =~ ^[a-z][a-z_-]*=. ]]; then
+      die "--plda takes words option=value with the options of wespk.bin.train_plda, not '$word'"
+    elif [[ ${word//_/-} =~ ^(embeddings|utt2spk|out-dir|check)= ]]; then
+      die "--plda: ${word%%=*} is not to be chosen here: leave it out"
+    fi
+  done
+  plda_words
+  if ! python -m wespk.bin.train_plda --embeddings - --utt2spk - --out-dir - --check true "${words[@]}"; then
+    die "--plda '$plda' cannot be followed, for the reason above"
+  fi
+  dim=$(plda_word lda-dim) most=$(conf model.embed_dim) scp=$(plda_word adapt-embeddings)
+  if [ "${dim:-0}" -gt "${most:-$dim}" ]; then
+    die "--plda lda-dim=$dim: at most model.embed_dim=$most, the number of values in an embedding"
+  elif [ -n "$dim" ] && [ "$stage" -gt 1 ] && [ -e "$data/train/spk2utt" ] &&
+    [ "$dim" -ge "$(count "$data/train/spk2utt")" ]; then
+    die "--plda lda-dim=$dim: $data/train has $(count "$data/train/spk2utt") speakers, and LDA takes more than it keeps dimensions"
+  fi
+  if [ -n "$scp" ] && [ "$stage" -ge 5 ] && [ ! -f "$scp" ]; then
+    die "--plda adapt-embeddings=$scp: no such file"
+  fi
 }
 
 plda_kinds() { # $plda_suffix: the suffix of the PLDA scores, if there are any; $plda_options: what decides them
@@ -40,10 +104,8 @@ plda_kinds() { # $plda_suffix: the suffix of the PLDA scores, if there are any; 
 }
 
 train_backend() { # the PLDA model, in $home/plda
-  local word words=()
-  for word in $plda; do
-    words+=("--${word%%=*}" "${word#*=}")
-  done
+  local words
+  plda_words
   run python -m wespk.bin.train_plda --embeddings "$exp/embeddings/train/xvector.scp" --utt2spk "$(given_labels)" \
     --out-dir "$home/plda" "${words[@]}"
 }
@@ -58,7 +120,7 @@ calibrated_kinds() { # $kinds: the suffixes of the scores that are calibrated, e
 
 calibration_options() { # append to $options what decides the calibrated scores
   if [ "$calibrate" != none ]; then
-    options+=("calibrate=$calibrate" "quality=$quality" "p_target=$p_target" "scoring=$scoring")
+    options+=("calibrate=$calibrate" "quality=$quality" "p_target=$p_target" "l2=$l2" "scoring=$scoring")
   fi
 }
 
@@ -170,7 +232,7 @@ work_calibration() {
   quality_tables "$folder/quality"
   for kind in "${kinds[@]}"; do
     run python -m wespk.bin.train_calibration --scores "$folder/$kind" --trials "$key" --out "$folder/$kind.json" \
-      --p-target "$p_target" "${tables[@]}"
+      --p-target "$p_target" --l2 "$l2" "${tables[@]}"
   done
   for name in "${names[@]}"; do
     models_of "$name"

@@ -14,7 +14,8 @@ def train_calibration(scores: str, trials: str, out: str, quality: str = "", p_t
         out: JSON file to write
         quality: tables that measure_quality wrote for the list, comma-separated; empty: none
         p_target: prior probability of a target that the ratios should serve best
-        l2: weight of the squared weights; 0: none
+        l2: penalty on the squared weights (of features scaled to deviation 1), for trials that the scores part without
+            error; 0: none
     """
     from wespk.scoring.calibration import train_files
 

@@ -6,7 +6,8 @@ from wespk.utils.cli import main
 def train_plda(embeddings: str, utt2spk: str, out_dir: str, lda_dim: int = 0, whiten: bool = False,
                length_norm: bool = True, iterations: int = 10, smoothing: float = 0.0, adapt_embeddings: str = "",
                adaptation: str = "kaldi", within_scale: float = 0.3, between_scale: float = 0.7,
-               mean_diff_scale: float = 1.0, coral_ridge: float = 0.01, text: bool = False):  # fmt: skip
+               mean_diff_scale: float = 1.0, coral_ridge: float = 0.01, text: bool = False,
+               check: bool = False):  # fmt: skip
     """Train two-covariance PLDA, and the preparation before it, on the embeddings of labelled speakers.
 
     Embeddings are centred, reduced by LDA and whitened when asked, scaled to one length, and modelled by EM. The folder
@@ -30,11 +31,15 @@ def train_plda(embeddings: str, utt2spk: str, out_dir: str, lda_dim: int = 0, wh
         mean_diff_scale: kaldi: how much of the shift of the mean counts as variance
         coral_ridge: coral: share of its mean variance that is added to each covariance's diagonal
         text: write Kaldi's files as text
+        check: only look whether the options are in order; no file is read or written
     """
-    from wespk.scoring.backend import Options, train
+    from wespk.scoring.backend import Options, check_options, train
 
     options = Options(lda_dim, whiten, length_norm, iterations, smoothing, adaptation, within_scale, between_scale,
                       mean_diff_scale, coral_ridge)  # fmt: skip
+    if check:
+        check_options(options, adapt_embeddings)
+        return
     backend, about = train(embeddings, utt2spk, options, adapt_embeddings)
     backend.save(out_dir, about, text)
     print(f"{out_dir}: PLDA of {backend.plda.mean.size} dimensions from {about['utterances']} embeddings of "

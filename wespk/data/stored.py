@@ -15,15 +15,20 @@ def write_stamp(folder, features):
     write_text(Path(folder) / NAME, json.dumps(features, indent=1, sort_keys=True) + "\n")
 
 
+def read_stamp(folder):
+    """What ``write_stamp`` left in a folder; {} where it left nothing (features made by other tools)."""
+    path = Path(folder) / NAME
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
 def check_stamp(folder, features):
     """Raise ``InputError`` naming the options in which a folder's features differ from the section ``features``.
 
     A folder without a stamp (features made by other tools) passes.
     """
-    path = Path(folder) / NAME
-    if not path.is_file():
+    path, made = Path(folder) / NAME, read_stamp(folder)
+    if not made:
         return
-    made = json.loads(path.read_text())
     differ = [f"{key} {made.get(key)} (now {value})" for key, value in features.items()
               if key not in _FREE and made.get(key) != value]
     if differ:

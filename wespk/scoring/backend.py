@@ -26,6 +26,9 @@ ADAPTATIONS = ("kaldi", "coral")
 _OF_ADAPTATION = {"adaptation": "", "within_scale": "kaldi", "between_scale": "kaldi", "mean_diff_scale": "kaldi",
                   "coral_ridge": "coral"}  # options, and the adaptation that they are for
 
+_LEAST = {"lda_dim": 0, "iterations": 1, "smoothing": 0, "within_scale": 0, "between_scale": 0, "mean_diff_scale": 0,
+          "coral_ridge": 0}  # fmt: skip
+
 
 @dataclass
 class Options:
@@ -94,10 +97,7 @@ def train(scp, utt2spk, options, adapt_scp=""):
     embeddings before anything is learnt from them. Reads the scp in blocks, two to four times. Returns (Backend, about:
     dict of plain values). Raises ``InputError`` for options or files that do not fit.
     """
-    if options.adaptation not in ADAPTATIONS:
-        hint = nearest(options.adaptation, ADAPTATIONS)
-        raise InputError(f"--adaptation '{options.adaptation}' is unknown{hint}; known: {', '.join(ADAPTATIONS)}")
-    _check_used(options, adapt_scp)
+    check_options(options, adapt_scp)
     data, recolour, matrix = _Labelled(scp, utt2spk), None, None
     mean = target = read_mean(scp)
     if adapt_scp:
@@ -116,8 +116,15 @@ def train(scp, utt2spk, options, adapt_scp=""):
     return Backend(front, plda.smoothed(options.smoothing)), {**about, "adapt_embeddings": str(adapt_scp)}
 
 
-def _check_used(options, adapt_scp):
-    """Raise ``InputError`` for an option of adaptation, other than its default, that does nothing here."""
+def check_options(options, adapt_scp=""):
+    """Raise ``InputError`` naming an option out of its range, or one of an adaptation that is not made. Reads no file."""
+    if options.adaptation not in ADAPTATIONS:
+        hint = nearest(options.adaptation, ADAPTATIONS)
+        raise InputError(f"--adaptation '{options.adaptation}' is unknown{hint}; known: {', '.join(ADAPTATIONS)}")
+    for name, least in _LEAST.items():
+        value = getattr(options, name)
+        if not least <= value < float("inf"):
+            raise InputError(f"--{name.replace('_', '-')} must be {least} or more, but is {value:g}")
     for name, of in _OF_ADAPTATION.items():
         if getattr(options, name) == getattr(Options, name):
             continue

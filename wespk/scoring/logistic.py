@@ -77,7 +77,7 @@ def fit(features, labels, names, p_target=0.05, l2=0.0):
         raise InputError(
             f"the {len(features)} trials do not determine a calibration: {', '.join(names)} part targets from "
             "nontargets without error, or say the same as one another; take more or harder trials, fewer measures, "
-            "or give --l2"
+            "or give a penalty such as --l2 1e-3"
         )
     weights = theta[:-1] / deviation
     return Calibration(list(names), weights.tolist(), float(theta[-1] - weights @ mean), p_target)

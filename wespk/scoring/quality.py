@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from wespk.data.stored import read_stamp
 from wespk.io.ark import read_array, read_scp
 from wespk.io.tables import read_numbers, read_scores, write_table
 from wespk.scoring.norm import cohort_statistics
@@ -50,6 +51,10 @@ def _averages(values, groups):
 
 def levels(groups, feats_scp):
     """Mean (N,) over each group's utterances of the level, in dB, between loud and quiet frames of log-mel features."""
+    made_with = read_stamp(Path(feats_scp).parent)
+    if made_with.get("type", "fbank") != "fbank":
+        raise InputError(f"{feats_scp}: features of type {made_with['type']}, but snr is measured on log-mel ones (fbank): "
+                         "leave it out, or give feats.scp of such")  # fmt: skip
     table, known = read_scp(feats_scp), {}
     for key in sorted({key for group in groups for key in group}, key=lambda key: table.get(key, "")):
         if key not in table:
