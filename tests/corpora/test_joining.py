@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +41,19 @@ def corpus(tmp_path):
         return Utterance(key[:7], key[8:15], path, key[8:12])
 
     return Corpus({key: recording(number, key) for number, key in enumerate(LENGTHS)}, {}, [])
+
+
+def test_parts_of_another_sample_rate_are_found_before_anything_is_written(corpus, tmp_path):
+    strange = corpus.train["id00001-play-02-001"].path
+    soundfile.write(strange, np.full(4000, 0.1), 8000)  # half a second
+    other = corpus.train["id00001-play-01-001"].path
+    with pytest.raises(InputError, match=f"{strange}: 8000 Hz, but {other}, with which it would be joined, has 16000 Hz"):
+        prepare(corpus, str(tmp_path / "data"), 0, 1, 1, 1.0)
+    assert not (tmp_path / "data").exists()
+    prepare(corpus, str(tmp_path / "data"), 0, 1, 1, 0.0)  # by itself it is validation that tells
+    soundfile.write(strange, np.full((9600, 2), 0.1), 16000)
+    with pytest.raises(InputError, match=f"{strange}: 2 channels, where one is expected"):
+        prepare(corpus, str(tmp_path / "data"), 0, 1, 1, 1.0)
 
 
 @pytest.fixture

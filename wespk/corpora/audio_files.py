@@ -72,10 +72,18 @@ def wav_scp_value(path):
     return path
 
 
+def header(path):
+    """(seconds, Hz, channels) of a file as its header states them; of .m4a channels 0: not looked at.
+
+    Raises ``InputError`` naming the file.
+    """
+    num_samples, rate, channels = (*m4a_info(path), 0) if path.lower().endswith(".m4a") else audio_info(path)
+    return num_samples / rate, rate, channels
+
+
 def duration(path):
     """Seconds of audio in a file, from its header. Raises ``InputError`` naming the file."""
-    num_samples, rate = m4a_info(path) if path.lower().endswith(".m4a") else audio_info(path)[:2]
-    return num_samples / rate
+    return header(path)[0]
 
 
 def durations(paths, jobs=8):

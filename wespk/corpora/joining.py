@@ -37,13 +37,15 @@ def neighbours(seconds, least):
     return [(first, last) for first, last, _ in reversed(runs)]
 
 
-def join_short(utterances, seconds, least):
+def join_short(utterances, seconds, least, formats=None):
     """Join what is shorter than ``least`` seconds: (utterances, seconds, made_of), each by id.
 
-    utterances: {id: Utterance}; seconds: {id: s} of at least these. A joined utterance is called after its first part and
+    utterances: {id: Utterance}; seconds: {id: s} of at least these; formats: {id: (Hz, channels)}, where known, which the parts
+    of one must share. A joined utterance is called after its first part and
     their number, ``id00010-singing-01-001-comb3``, its path is the command that joins theirs (``wespk.io.joined``), its
     session says all of theirs, ``singing-01+singing-02``. made_of: {id: ids of its parts}, of one part for all others. Each
-    utterance given is a part of exactly one. Raises ``InputError`` for recordings that are neither WAV nor FLAC.
+    utterance given is a part of exactly one. Raises ``InputError`` for recordings that are neither WAV nor FLAC, of several
+    channels, or of another sample rate than those that they are joined with.
     """
     groups = defaultdict(list)
     for key in sorted(utterances):
@@ -55,9 +57,22 @@ def join_short(utterances, seconds, least):
             key = parts[0] if len(parts) == 1 else f"{parts[0]}-comb{len(parts)}"
             if len(parts) > 1 and key in utterances:
                 raise InputError(f"{utterances[key].path}: '{key}' is what joined utterances would be called; rename it")
+            _check_formats(parts, utterances, formats or {})
             made_of[key] = parts
     joined = {key: _join([utterances[part] for part in parts]) for key, parts in made_of.items()}
     return joined, {key: sum(seconds[part] for part in parts) for key, parts in made_of.items()}, made_of
+
+
+def _check_formats(parts, utterances, formats):
+    """The recordings that are to be one must be mono and of one sample rate."""
+    known = [(formats[key], utterances[key].path) for key in parts if key in formats] if len(parts) > 1 else []
+    for (rate, channels), path in known:
+        (first, _), other = known[0]
+        if channels > 1:
+            raise InputError(f"{path}: {channels} channels, where one is expected; convert it")
+        if rate != first:
+            raise InputError(f"{path}: {rate} Hz, but {other}, with which it would be joined, has {first} Hz; convert one of "
+                             "them, or give --min-seconds 0")  # fmt: skip
 
 
 def _join(parts):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wespk.corpora import dev_split
-from wespk.corpora.audio_files import durations, wav_scp_value
+from wespk.corpora.audio_files import header, read_headers, wav_scp_value
 from wespk.corpora.joining import join_short, summary
 from wespk.io.tables import Trials, spk2utt_of, write_table, write_trials
 
@@ -32,22 +32,24 @@ def prepare(corpus, out, dev_speakers, seed, jobs=8, min_seconds=0.0):
 
     Trial lists and tables of sets left by an earlier run and not written by this one are removed, so that no later
     stage takes them for current. The same input gives the same bytes. Returns report lines, one an item written. Raises
-    ``InputError``, with nothing written, naming the files whose headers cannot be read.
+    ``InputError``, with nothing written, naming the files whose headers cannot be read and those that cannot be joined.
     """
     train, dev = dev_split.split(corpus.train, dev_speakers, seed)
     dev_lists = {"dev": dev_split.make_trials(dev, seed)} if dev else {}
     eval_lists = {item.name: (item.enroll, item.test, item.labels) for item in corpus.trials}
-    seconds = durations({i: u.path for part in (train, dev, corpus.eval) for i, u in part.items()}, jobs)
+    headers = read_headers({i: u.path for part in (train, dev, corpus.eval) for i, u in part.items()}, header, jobs)
+    seconds = {i: found[0] for i, found in headers.items()}
+    formats = {i: headers[i][1:] for i in train} if min_seconds else {}
     models = {item.name: item.models for item in corpus.trials if item.models}
-    return [*_write_train(os.path.join(out, "train"), train, seconds, min_seconds),
+    return [*_write_train(os.path.join(out, "train"), train, seconds, min_seconds, formats),
             *_write_set(os.path.join(out, "dev"), dev, dev_lists, seconds),
             *_write_set(os.path.join(out, "eval"), corpus.eval, eval_lists, seconds, models)]
 
 
-def _write_train(folder, utterances, seconds, min_seconds):
+def _write_train(folder, utterances, seconds, min_seconds, formats):
     if not min_seconds:
         return _write_set(folder, utterances, {}, seconds)
-    joined, joined_seconds, made_of = join_short(utterances, seconds, min_seconds)
+    joined, joined_seconds, made_of = join_short(utterances, seconds, min_seconds, formats)
     said = summary(utterances, seconds, min_seconds, made_of, joined_seconds)
     return [f"{folder}: {said}", *_write_set(folder, joined, {}, joined_seconds, made_of=made_of)]
 
