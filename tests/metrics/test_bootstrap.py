@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.metrics import metric_oracles as oracle
-from wespk.metrics import act_dcf, cllr, eer, min_cllr, min_dcf
+from wespk.metrics import act_dcf, cllr, eer, min_cllr, min_dcf, overlap
 from wespk.metrics.bootstrap import (
     Measure,
     SpeakerDraw,
@@ -25,7 +25,7 @@ def by_hand(scores, labels, p_targets):
     """The measures of a list, in ``Measure``'s order."""
     minima = [min_dcf(scores, labels, p) for p in p_targets]
     actual = [act_dcf(scores, labels, p) for p in p_targets]
-    return [eer(scores, labels), *minima, min_cllr(scores, labels), *actual, cllr(scores, labels)]
+    return [eer(scores, labels), *minima, overlap(scores, labels), min_cllr(scores, labels), *actual, cllr(scores, labels)]
 
 
 @oracle.UNHURRIED

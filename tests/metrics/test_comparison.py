@@ -13,7 +13,7 @@ from wespk.metrics.comparison import compare_scores, compare_values, holm, measu
 from wespk.utils.errors import InputError
 from wespk.utils.seed import generator
 
-NAMES = ["eer", "min_dcf_0.01", "min_dcf_0.05"]
+NAMES = ["eer", "min_dcf_0.01", "min_dcf_0.05", "overlap"]
 
 
 def seeds_of(scores, labels, draw, shift=0.0, spread=0.3, seeds=3):
@@ -32,7 +32,7 @@ def test_many_weightings_at_once_are_one_after_the_other(trials, data):
     measure = Measure(scores, labels, (0.01, 0.5))
     found = measure_many(measure, weights[:, labels == 1], weights[:, labels == 0])
     for row, own in zip(weights, found):
-        assert own == pytest.approx(measure(row[labels == 1], row[labels == 0])[:3], abs=1e-12)
+        assert own == pytest.approx(measure(row[labels == 1], row[labels == 0])[:4], abs=1e-12)
 
 
 def test_resamples_are_those_of_the_single_system_in_blocks_of_any_size(monkeypatch):
@@ -43,8 +43,8 @@ def test_resamples_are_those_of_the_single_system_in_blocks_of_any_size(monkeypa
     for block in (1, 4 * 400, 10**9):
         monkeypatch.setattr("wespk.metrics.comparison.BLOCK", block)
         fast = resample_many(measures, draw, 25, 7)
-        assert fast.shape == (2, 25, 2)
-        assert fast == pytest.approx(np.stack(slow)[:, :, :2], abs=1e-12)
+        assert fast.shape == (2, 25, 3)
+        assert fast == pytest.approx(np.stack(slow)[:, :, :3], abs=1e-12)
 
 
 def test_figures_are_those_of_a_slow_version():

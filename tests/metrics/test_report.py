@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from wespk.metrics import act_dcf, cllr, eer, min_cllr, min_dcf, report
+from wespk.metrics import act_dcf, cllr, eer, min_cllr, min_dcf, overlap, report
 from wespk.metrics.det import det_curve, split
 from wespk.metrics.evaluate import DET_POINTS, evaluate, histogram
 from wespk.metrics.page import det_of, page
@@ -41,6 +41,7 @@ def test_evaluation_holds_the_plain_measures_with_intervals_around_them(trials, 
     assert raw == pytest.approx({
         "eer": eer(scores["cosine"], labels), "min_cllr": min_cllr(scores["cosine"], labels),
         "min_dcf_0.01": min_dcf(scores["cosine"], labels, 0.01), "min_dcf_0.1": min_dcf(scores["cosine"], labels, 0.1),
+        "overlap": overlap(scores["cosine"], labels),
     })  # fmt: skip
     assert fused["act_dcf_0.1"] == pytest.approx(act_dcf(scores["llr"], labels, 0.1))
     assert fused["cllr"] == pytest.approx(cllr(scores["llr"], labels))
@@ -69,8 +70,8 @@ def test_equal_systems_differ_by_nothing_in_any_metric_that_both_have(trials):
     labels, speakers, scores = trials
     systems = [("llr", scores["llr"], True), ("raw", scores["llr"], False), ("declared", scores["llr"], True)]
     raw, declared = evaluate(systems, labels, speakers, (0.1,), num_resamples=20)["comparisons"]
-    assert list(raw["metrics"]) == ["eer", "min_dcf_0.1", "min_cllr"]
-    assert list(declared["metrics"]) == ["eer", "min_dcf_0.1", "min_cllr", "act_dcf_0.1", "cllr"]
+    assert list(raw["metrics"]) == ["eer", "min_dcf_0.1", "overlap", "min_cllr"]
+    assert list(declared["metrics"]) == ["eer", "min_dcf_0.1", "overlap", "min_cllr", "act_dcf_0.1", "cllr"]
     nothing = {"difference": 0, "interval": [0, 0], "p": 1}
     assert all(found == nothing for pair in (raw, declared) for found in pair["metrics"].values())
 
@@ -106,11 +107,11 @@ def test_table_prints_values_with_intervals_and_dashes_where_nothing_was_measure
     text = report.markdown(results, "demo")
     header, _, raw, fused = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines()[2:6]]
     assert header[:4] == ["trials", "system", "EER %", "minDCF(0.01)"]
-    assert header[4:] == ["minDCF(0.1)", "min-Cllr", "actDCF(0.01)", "actDCF(0.1)", "Cllr"]
+    assert header[4:] == ["minDCF(0.1)", "overlap", "min-Cllr", "actDCF(0.01)", "actDCF(0.1)", "Cllr"]
     value = results["lists"][0]["systems"][0]["metrics"]["eer"]
     low, high = value["interval"]
     assert raw[2] == f"{100 * value['value']:.3f} [{100 * low:.3f}, {100 * high:.3f}]"
-    assert raw[6:] == ["-"] * 3 and "-" not in fused
+    assert raw[7:] == ["-"] * 3 and "-" not in fused
     assert "of raw cosines these would mean nothing" in text
     assert "50 bootstrap resamples of the speakers" in text
     assert "24 speakers (from utt2spk)." in text

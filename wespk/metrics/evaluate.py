@@ -45,7 +45,7 @@ def _with_intervals(measure, values, by_speaker, by_trial, resolution):
     metrics = {}
     for i, (name, value) in enumerate(zip(measure.names, values.tolist())):
         metrics[name] = {"value": value}
-        bounded = name == "eer" or name.startswith("min_")
+        bounded = name in ("eer", "overlap") or name.startswith("min_")
         for key, resampled in (("interval", by_speaker), ("trial_interval", by_trial)):
             ends = None if resampled is None else interval(value, resampled[:, i], resolution, bounded)
             metrics[name][key] = ends and list(ends)

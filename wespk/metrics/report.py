@@ -3,11 +3,12 @@
 import re
 
 from wespk.metrics import bias_report, category_report
+from wespk.metrics.overlap import BINS
 from wespk.utils.errors import InputError
 from wespk.utils.registry import nearest
 
 FEW_SPEAKERS = 20
-METRIC = re.compile(r"eer|cllr|min_cllr|(min|act)_dcf_(0\.\d+|\de-\d+)")
+METRIC = re.compile(r"eer|overlap|cllr|min_cllr|(min|act)_dcf_(0\.\d+|\de-\d+)")
 ALL_MET = "Every recorded value is within its range."
 
 
@@ -19,7 +20,7 @@ def rows_of(results):
 def title_of(metric):
     """How a metric's name in ``metrics.json`` is printed: ``min_dcf_0.01`` -> ``minDCF(0.01)``."""
     kind, _, p_target = metric.rpartition("_")
-    plain = {"eer": "EER %", "min_cllr": "min-Cllr", "cllr": "Cllr"}
+    plain = {"eer": "EER %", "overlap": "overlap", "min_cllr": "min-Cllr", "cllr": "Cllr"}
     return plain.get(metric) or f"{ {'min_dcf': 'minDCF', 'act_dcf': 'actDCF'}[kind] }({p_target})"
 
 
@@ -32,7 +33,7 @@ def show(metric, value, signed=False):
 def columns_of(results):
     """The metrics that any system has, in table order."""
     found = {name: None for _, system in rows_of(results) for name in system["metrics"]}
-    kinds = ["eer", "min_dcf", "min_cllr", "act_dcf", "cllr"]
+    kinds = ["eer", "min_dcf", "overlap", "min_cllr", "act_dcf", "cllr"]
     return sorted(found, key=lambda name: next(i for i, kind in enumerate(kinds) if name.startswith(kind)))
 
 
@@ -93,7 +94,8 @@ def notes(results):
         )
     lines.append(
         "EER: where the DET curve crosses miss = false alarm, ties decided by chance. minDCF: both costs 1, "
-        "normalised, at the p_target in parentheses. min-Cllr, Cllr: in bits."
+        "normalised, at the p_target in parentheses. Overlap: the intersection of the histograms of target and nontarget "
+        f"scores in {BINS} equal bins from the least to the greatest score. min-Cllr, Cllr: in bits."
     )
     if not all(system["llr"] for _, system in rows_of(results)):
         lines.append(
@@ -135,7 +137,7 @@ def _ranges(expected):
                 if not numbers or not ends[0] <= ends[1]:
                     raise InputError(f"expected '{trials}: {system}: {metric}' must be [low, high], not {ends!r}")
                 if not METRIC.fullmatch(str(metric)):
-                    known = ["eer", "cllr", "min_cllr", "min_dcf_0.01", "act_dcf_0.01"]
+                    known = ["eer", "overlap", "cllr", "min_cllr", "min_dcf_0.01", "act_dcf_0.01"]
                     hint = nearest(metric, known)
                     raise InputError(f"expected '{trials}: {system}' has the unknown metric '{metric}'{hint}")
                 yield (str(trials), str(system), metric), ends
