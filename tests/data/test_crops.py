@@ -127,3 +127,15 @@ def test_sections_that_do_not_go_together_are_refused(wave_dir, sets, says):  # 
 def test_missing_noises_are_told(wave_dir):  # noqa: F811
     with pytest.raises(InputError, match="give the noises"):
         build_source(wave_conf(SETS), wave_dir, crops=True)
+
+
+def test_crops_longer_than_every_utterance_are_told(wave_dir, ark_dir):  # noqa: F811
+    long = "crops.teacher_frames=900 crops.student_frames=800 augment.prob=0 "
+    same = "none is longer than the student's crops, which are all of the same piece then: lower crops.student_frames"
+    source = of_waves(wave_dir, long + "crops.short=zeros")
+    assert f"{len(source.labels)} are shorter than the longest crop, and padded with zeros; {same}" in source.summary()
+    (_, crops), *_ = batches(source)
+    assert torch.equal(crops["student"][:, 0], crops["student"][:, 1]) and crops["student"].isfinite().all()
+    assert same not in of_waves(wave_dir, "crops.teacher_frames=900 augment.prob=0").summary()
+    stored = build_source(config.load(sets=long + "features.num_mel_bins=6 data.min_frames=20 features.cmn=none"), ark_dir[0], crops=True)
+    assert f"{len(stored.labels)} are shorter than the longest crop, and repeated; {same}" in stored.summary()

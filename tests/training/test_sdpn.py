@@ -18,7 +18,7 @@ from wespk.losses.koleo import koleo
 from wespk.training import checkpoint
 from wespk.training.objectives import build_objective
 from wespk.training.optimizers import build_optimizer, unused_options
-from wespk.training.run import check_model, train
+from wespk.training.run import check_model, set_in_vain, train
 from wespk.training.schedules import teacher_momentum
 from wespk.training.trained_loss import load_loss
 from wespk.utils import config
@@ -278,3 +278,38 @@ def test_sections_without_effect_are_told():
     plain = config.load(sets="model.name=xvector train.grad_clip=1")
     told = unused_options(plain, check_model(plain))
     assert "crops.*" in told and "train.clip_each" not in told
+
+
+def test_only_what_somebody_set_in_vain_is_a_warning():
+    conf = config.load(sets=SDPN + "model.name=xvector")
+    assert set_in_vain(conf, check_model(conf)) == []  # loss.name=none has to be said, the rest is as it is by default
+    conf = config.load(sets=SDPN + "model.name=xvector loss.scale=30 views.number=3 contrast.name=supcon")
+    assert set_in_vain(conf, check_model(conf)) == ["loss.scale", "views.number", "contrast.name"]
+
+
+def test_fewer_utterances_than_prototypes_are_told_and_train(make_trainer):
+    trainer = make_trainer("exp", SDPN + "objective.prototypes=50 train.num_epochs=1 train.batch_size=24 runtime.log_every=1")
+    assert trainer.objective.remarks(50) == []
+    assert trainer.objective.remarks(24) == [("24 utterances for 50 prototypes: each gets one of its own, and the others learn from "
+                                              "none; consider objective.prototypes=2")]
+    trainer.run()
+    record = json.loads(trainer.experiment.metrics.read_text().splitlines()[0])
+    assert 1 < record["prototypes_used"] <= 24
+
+
+def test_a_batch_of_one_is_refused_before_anything_is_written(make_trainer):
+    for sets in ("train.batch_size=1", "train.batch_size=2 train.accumulate=2"):
+        with pytest.raises(InputError, match="leave 1 in the smallest micro-batch; at least 2 are needed: raise train.batch_size"):
+            make_trainer("one", SDPN + sets)
+
+
+def test_schedules_go_over_all_steps_and_the_decay_is_constant(make_trainer):
+    sets = "train.num_epochs=4 schedule.name=cosine_after_warmup schedule.warmup_epochs=1 schedule.final_lr=1e-3 runtime.log_every=1"
+    trainer = make_trainer("exp", SDPN + sets)
+    assert trainer.total_steps == 4 * trainer.steps_per_epoch == 12
+    decays = [group["weight_decay"] for group in trainer.optimizer.param_groups]
+    trainer.run()
+    rates = [r["lr"] for r in map(json.loads, trainer.experiment.metrics.read_text().splitlines())]
+    assert (rates[0], max(rates), len(rates)) == (0, 0.05, 12) and rates[2] == 0.05 and 1e-3 < rates[-1] < 3e-3
+    assert [group["weight_decay"] for group in trainer.optimizer.param_groups] == decays == [1e-4, 0.0]
+    assert teacher_momentum(trainer.total_steps, trainer.total_steps) == 1

@@ -39,6 +39,14 @@ class Crops:
         if conf["data"]["input"] == "feats" and not self.wrap:
             raise InputError("crops.short=zeros pads samples: set data.input=waves, or crops.short=wrap")
 
+    def told_short(self, lengths, of_frames=int):
+        """Words about utterances of these lengths (N,) that a crop does not fit into; of_frames: lengths' unit of frames."""
+        filled = "repeated" if self.wrap else "padded with zeros"
+        words = f"{int((lengths < of_frames(self.longest)).sum())} are shorter than the longest crop, and {filled}"
+        if (lengths <= of_frames(self.parts["student"][2])).all():
+            words += "; none is longer than the student's crops, which are all of the same piece then: lower crops.student_frames"
+        return words
+
     def spoilt(self, part):
         """Whether the crops of a part are augmented."""
         return part == "student" or not self.clean
@@ -55,11 +63,11 @@ class WaveCrops(WaveChunks):
     def __init__(self, data_dir, conf, musan_dir, rirs_dir, device="cpu"):
         self.crops = Crops(conf)
         super().__init__(data_dir, conf, musan_dir, rirs_dir, device, labelled=False)
-        self.short = int((self.samples < self.front_end.num_samples(self.crops.longest)).sum())
+        self.short = self.crops.told_short(self.samples, self.front_end.num_samples)
 
     def summary(self):
         """A few words for the log."""
-        return f"{super().summary()}; {self.short} are shorter than the longest crop"
+        return f"{super().summary()}; {self.short}"
 
     def fetch(self, epoch, items):
         """Samples (B, n, N) of each part: (dict of tensors for ``finish``, zeros (B,))."""
@@ -99,6 +107,10 @@ class FeatureCrops(FeatureViews):
 
     def _plan(self, conf):
         return Crops(conf)
+
+    def summary(self):
+        """A few words for the log."""
+        return f"{super().summary()}; {self.views.told_short(self.reader.num_frames[self._rows[:, 0]])}"
 
     def fetch(self, epoch, items):
         """Chunks of each part: (dict of tensors for ``finish``, zeros (B,))."""

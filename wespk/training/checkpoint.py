@@ -88,10 +88,11 @@ def newest(folder):
     return epochs[-1][1] if epochs else None
 
 
-def prune(folder, keep):
-    """Delete all but the newest ``keep`` epoch checkpoints."""
-    for _, path in epoch_checkpoints(folder)[:-keep]:
-        path.unlink()
+def prune(folder, keep, spared=()):
+    """Delete all but the newest ``keep`` epoch checkpoints and those of the epochs ``spared``."""
+    for epoch, path in epoch_checkpoints(folder)[:-keep]:
+        if epoch not in spared:
+            path.unlink()
 
 
 def average(paths):

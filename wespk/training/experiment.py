@@ -57,10 +57,11 @@ class Experiment:
             write_text(self.requeue, f"stopped by a signal after step {step}\n")
 
     def is_validated(self, step):
-        """Whether metrics.jsonl has figures on the held-out speakers at ``step``. The same answer on every process."""
-        return dist.from_main(any("dev_eer" in r and r["step"] == step for r in self._records()))
+        """Whether metrics.jsonl has figures of a validation at ``step``. The same answer on every process."""
+        return dist.from_main(any(r["step"] == step and ("dev_eer" in r or "heldout_spread" in r) for r in self.records()))
 
-    def _records(self):
+    def records(self):
+        """The lines of metrics.jsonl, each a dict with "step"."""
         if self.metrics.is_file():
             for line in self.metrics.read_text(encoding="utf-8").splitlines():
                 with contextlib.suppress(ValueError):  # the line that a kill cut short
@@ -68,7 +69,7 @@ class Experiment:
 
     def truncate_metrics(self, step):
         """Drop the lines of metrics.jsonl that lie beyond ``step``: they will be written again after a resume."""
-        kept = [json.dumps(r) + "\n" for r in self._records() if r["step"] <= step]
+        kept = [json.dumps(r) + "\n" for r in self.records() if r["step"] <= step]
         if self.metrics.is_file():
             with open_atomic(self.metrics) as file:
                 file.writelines(kept)

@@ -8,6 +8,8 @@ from tqdm import tqdm
 
 from wespk.utils.dist import sum_over_ranks
 
+HELD_OUT = {"dev_eer": "speakers: EER {:.2%}", "heldout_effective_rank": "utterances: effective rank {:.4g}",
+            "heldout_spread": "spread {:.3g}"}
 SHOWN = ("prototypes_used", "outputs_used", "embedding_spread", "effective_rank")  # also in the log, where there are any
 
 
@@ -103,13 +105,14 @@ class Monitor:
         self.logger.info("epoch %.2f step %d %s", epoch, step, " ".join(f"{k} {v}" for k, v in text.items()))
 
     def validation(self, step, record):
-        """Report figures on the held-out speakers."""
+        """Report figures of held-out utterances."""
         if not self.main:
             return
         self.experiment.append_metrics({"step": step, **record})
         for name, value in record.items():
             self.writer.add_scalar(f"dev/{name}", value, step)
-        self.logger.info("step %d held-out speakers: EER %.2f%%", step, 100 * record["dev_eer"])
+        said = [form.format(record[name]) for name, form in HELD_OUT.items() if name in record]
+        self.logger.info("step %d held-out %s", step, ", ".join(said))
 
     def close(self):
         """Flush and close."""

@@ -44,6 +44,10 @@ class Objective(nn.Module):
     def after_load(self):
         """Called when ``model`` has got the weights of another run: whatever starts as its copy is to follow."""
 
+    def remarks(self, utterances):
+        """What is worth a warning about a training set of so many utterances: list of sentences."""
+        return []
+
     def figures(self, epochs):
         """Further figures (floats) for the log, after ``epochs`` (a fraction), from the last step; may write warnings."""
         return {}

@@ -74,6 +74,8 @@ def unused_options(conf, objective):
         unused += ["train.clip_each"]
     if conf["runtime"]["shard_head"] and dist.world_size() == 1:
         unused += ["runtime.shard_head (one process)"]
+    if conf["train"]["sync_batchnorm"] and dist.world_size() == 1:
+        unused += ["train.sync_batchnorm (one process)"]
     if not conf["optimizer"]["decay_all"] and conf["optimizer"]["weight_decay"] == 0:
         unused += ["optimizer.decay_all"]
     return unused

@@ -15,9 +15,10 @@ from wespk.training.experiment import Experiment
 from wespk.training.initial import InitialWeights
 from wespk.training.objectives import METHOD_SECTIONS, build_objective
 from wespk.training.optimizers import build_optimizer, unused_options
+from wespk.training.selection import check_figures, check_selection
 from wespk.training.sharded_head import check_shardable
 from wespk.training.trainer import Trainer
-from wespk.training.validation import HeldOutSpeakers
+from wespk.training.validation import validation
 from wespk.utils import config, dist
 from wespk.utils.errors import InputError
 from wespk.utils.log import get_logger
@@ -60,6 +61,7 @@ def check_model(conf, num_classes=1_000_000):
                          "trains without labels; take a supervised configuration, or leave it out")
     if conf["runtime"]["shard_head"]:
         check_shardable(conf, objective.loss)
+    check_selection(conf)
     end, epochs = conf["margin"]["end_epoch"], conf["train"]["num_epochs"]
     if objective.has_margin and end > epochs:
         raise InputError(f"margin.end_epoch ({end:g}) lies beyond train.num_epochs ({epochs}): the margin would never be "
@@ -71,7 +73,7 @@ def check_model(conf, num_classes=1_000_000):
 def train(conf, exp, train_data, dev_data, device="auto", musan=None, rirs=None):
     """Train the experiment ``conf`` in folder ``exp`` on the data folder ``train_data``.
 
-    dev_data: folder with held-out speakers, or None for no validation; musan, rirs: folders of stage 1 for
+    dev_data: folder with held-out speakers, or None for no EER of them; musan, rirs: folders of stage 1 for
     ``data.input: waves``. Resumes by itself. Returns True when the last epoch is done, False when a signal stopped it;
     with several processes ``dist.leave`` is to be called then.
     """
@@ -108,7 +110,8 @@ def _train(conf, exp, train_data, dev_data, device, musan, rirs, world):
     if initial.digest:
         derived["init_from"] = initial.digest
     logger = get_logger()
-    validate = HeldOutSpeakers(dev_data, conf, device) if dev_data else None
+    validate = validation(dev_data, train_data, conf, device, planned.model, "crops" not in planned.sections)
+    check_figures(conf, validate)
     trainer = Trainer(conf, experiment, source, objective, device, logger, validate)
     notes = dist.from_main(_begin(experiment, conf, derived, trainer.fingerprint) if dist.is_main() else None)
     for note in notes:
@@ -127,6 +130,16 @@ def _begin(experiment, conf, derived, fingerprint):
     return notes
 
 
+def set_in_vain(conf, objective):
+    """The options of method sections that somebody has set, though ``objective`` does not read them.
+
+    The name "none" is no such option: whoever says that there is no loss says what is so.
+    """
+    defaults, unread = config.load(), [section for section in METHOD_SECTIONS if section not in objective.sections]
+    return [f"{section}.{key}" for section in unread for key, value in conf[section].items()
+            if value != defaults[section].get(key) and (key, value) != ("name", "none")]
+
+
 def _announce(logger, conf, source, trainer, derived):
     whose = f"of {derived['num_speakers']} speakers" if source.speakers else "without labels"
     logger.info("%d utterances %s (%s); %s", len(source.labels), whose, source.summary(),
@@ -138,11 +151,13 @@ def _announce(logger, conf, source, trainer, derived):
                     source.relabelled)
     logger.info("%s: %.2f M parameters; %s; %d process(es) on %s", conf["model"]["name"],
                 derived["parameters"] / 1e6, trainer.objective.summary(), derived["processes"], derived["device"])
-    logger.info("learning rate %g -> %g for a whole batch of %d, used as given: not rescaled by batch or processes",
-                conf["optimizer"]["lr"], conf["schedule"]["final_lr"], conf["train"]["batch_size"])
-    astray = [section for section in METHOD_SECTIONS
-              if section not in trainer.objective.sections and conf[section] != config.load()[section]]
+    logger.info("learning rate %g -> %g for steps by the mean gradient of a whole batch of %d, in %d process(es) x %d "
+                "micro-batch(es); used as given: not rescaled by any of these", conf["optimizer"]["lr"],
+                conf["optimizer"]["lr"] if conf["schedule"]["name"] == "constant" else conf["schedule"]["final_lr"],
+                conf["train"]["batch_size"], derived["processes"], conf["train"]["accumulate"])
+    astray = set_in_vain(conf, trainer.objective)
     if astray:
-        logger.warning("without effect under objective.name=%s, though set: %s", conf["objective"]["name"],
-                       ", ".join(f"{section}.*" for section in astray))
+        logger.warning("without effect under objective.name=%s, though set: %s", conf["objective"]["name"], ", ".join(astray))
+    for remark in trainer.objective.remarks(len(source.labels)):
+        logger.warning("%s", remark)
     logger.info("options without effect in this run: %s", ", ".join(unused_options(conf, trainer.objective)) or "none")

@@ -30,8 +30,8 @@ class SDPN(StudentAndTeacher):
     prototype_gradient: what the prototypes' gradient is multiplied by: 4 is what the released code does on the 4 GPUs of its
     authors, as it adds up over processes where the other gradients are averaged. For optimizer.name=sgd alone.
 
-    Fewer utterances in a batch, or in all, than prototypes are no error: Sinkhorn then gives each utterance its own, and
-    ``prototypes_used`` is at most their number.
+    Fewer utterances in a batch than prototypes are no error: Sinkhorn then gives each utterance its own, and
+    ``prototypes_used`` is at most their number. Fewer in all are worth a warning (``remarks``).
     """
 
     def __init__(self, conf, num_classes, head_hidden=2048, head_dim=256, head_layers=3, prototypes=1024, temperature=0.1,
@@ -58,6 +58,13 @@ class SDPN(StudentAndTeacher):
             raise InputError(f"objective.dimension={kind} and objective.dimension_weight={weight}: give both, or leave both out")
         if weight is not None:
             self.weights["dimension"] = check_number("dimension_weight", weight, 0, strict=True)
+
+    def remarks(self, utterances):
+        prototypes = self.criterion.num_prototypes
+        if utterances >= prototypes:
+            return []
+        return [(f"{utterances} utterances for {prototypes} prototypes: each gets one of its own, and the others learn from none; "
+                 f"consider objective.prototypes={max(2, utterances // 10)}")]
 
     def losses(self, embeddings, outputs, taught, targets):
         """The losses of the utterances here, given what forward returns as ``outputs``."""

@@ -5,11 +5,13 @@ import contextlib
 from wespk.data.group_sampler import plan_batches
 from wespk.data.loader import stream
 from wespk.training import checkpoint
+from wespk.training.batch_norm import synchronise
 from wespk.training.guards import FiniteGuard, StopSignal
 from wespk.training.micro_batches import two_pass
 from wespk.training.monitor import Meter, Monitor
 from wespk.training.optimizers import build_optimizer, set_learning_rate
 from wespk.training.schedules import learning_rate, margin
+from wespk.training.selection import best_epochs
 from wespk.training.sharded_head import ShardedHead, Shards
 from wespk.utils import dist
 from wespk.utils.errors import InputError
@@ -21,13 +23,15 @@ class Trainer:
 
     conf: resolved configuration; experiment: ``Experiment``; source: where chunks come from (``fetch``, ``finish``,
     ``describe``, ``speakers``, ``labels``); objective: an ``Objective``; device;
-    validate: callable(module) -> {"dev_eer": float, ...} or None; logger.
+    validate: callable(module) -> {name: float}, see ``wespk.training.validation``, or None; logger.
     """
 
     def __init__(self, conf, experiment, source, objective, device, logger, validate=None):
         self.conf, self.experiment, self.source, self.device, self.log = conf, experiment, source, device, logger
         if conf["runtime"]["shard_head"] and dist.world_size() > 1:
             objective.loss = ShardedHead(objective.loss)
+        if conf["train"]["sync_batchnorm"] and dist.world_size() > 1:
+            synchronise(objective, device)
         self.objective, self.validate = objective.to(device), validate
         self.shards = Shards(self.objective)
         train = conf["train"]
@@ -74,7 +78,14 @@ class Trainer:
             return
         checkpoint.save(checkpoint.epoch_path(folder, self.step // self.steps_per_epoch), state)
         latest.unlink(missing_ok=True)
-        checkpoint.prune(folder, self.conf["train"]["keep"])
+        checkpoint.prune(folder, self.conf["train"]["keep"], self._best_so_far())
+
+    def _best_so_far(self):
+        """The epochs, of those validated, that stage 4 would take now: their checkpoints are not to be deleted."""
+        select, num = self.conf["train"]["select"], self.conf["train"]["average"]
+        if select == "last":
+            return ()
+        return best_epochs(self.experiment.records(), select, self.steps_per_epoch, num)
 
     # -- one step ---------------------------------------------------------------------------------------------------
     def _schedules(self):
@@ -188,7 +199,7 @@ class Trainer:
             monitor.close()
 
     def _validates(self):
-        """Whether an epoch has just ended whose held-out speakers are to be looked at."""
+        """Whether an epoch has just ended after which held-out utterances are to be looked at."""
         every, (epoch, step) = self.conf["runtime"]["validate_every"], divmod(self.step, self.steps_per_epoch)
         return self.validate is not None and every and epoch and not step and epoch % every == 0
 
