@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.schedulers import GridEngine, NotHere, Slurm
+
 ROOT = Path(__file__).resolve().parent.parent
 # commands that tests start must find the package from any folder
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -16,3 +18,26 @@ def real_speech():
     if not folder:
         pytest.skip("WESPK_TEST_DATA does not name a folder with real speech")
     return Path(folder)
+
+
+def _started(kind, **options):
+    try:
+        return kind(**options)
+    except NotHere as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def slurm():
+    """A real Slurm with two nodes of two make-believe GPUs each (``tests.schedulers.Slurm``), or a skip."""
+    cluster = _started(Slurm)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def grid_engine():
+    """A real Grid Engine (``tests.schedulers.GridEngine``), or a skip."""
+    cluster = _started(GridEngine)
+    yield cluster
+    cluster.stop()

@@ -7,6 +7,7 @@ A scheduler is an object with ``program`` and ``title``, and
     present()                  (id, position) -> Seen, of all jobs of this user; None if the scheduler does not answer
     cancel(targets)            [(id, position or None for all)]; no complaint if they have gone
     fates(id)                  position -> Fate, what became of the jobs of one submission, as far as it is known
+    untraced         what is said of a job that it knows nothing of
     largest_array()            how many jobs one submission may hold
 """
 
@@ -168,7 +169,7 @@ class Run:
         silent = [(self.submissions[n], p) for n, p in lost if (n, p) not in self.results]
         self.scheduler.cancel([(s.id, p if s.is_array else None) for s, p in silent])
         for key in sorted(lost):
-            index, fate = self.index(key), fates[key[0]].get(key[1], Fate("no trace of it"))
+            index, fate = self.index(key), fates[key[0]].get(key[1], Fate(self.scheduler.untraced))
             self.lost[index] += 1
             said = self.batch.said(self.submissions[key[0]], key[1])
             text = f"{self.scheduler.title}: {fate.text}" + (f"; {said.splitlines()[-1]}" if said else "")

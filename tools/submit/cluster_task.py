@@ -47,12 +47,21 @@ def node():
     return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
+def age():
+    """The seconds since this process began, as the shell that turned into it: for the scheduler the job began then."""
+    try:
+        began = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+        return max(0.0, float(Path("/proc/uptime").read_text().split()[0]) - began)
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 def limits(told):
     """(seconds until SIGTERM, seconds from there to SIGKILL): both before the scheduler's own end of the job."""
     if told["limit"] is None:
         return None, GRACE_SECONDS
     grace = min(int(told["grace"] or GRACE_SECONDS), told["limit"] / 2)
-    return told["limit"] - grace, grace * 0.6
+    return max(0.0, told["limit"] - grace - age()), grace * 0.6
 
 
 def run(told, index, attempt):
@@ -65,8 +74,7 @@ def run(told, index, attempt):
     limit, grace = limits(told)
     again = f" again (attempt {attempt})" if attempt > 1 else ""
     merged = environment(told)
-    note = "" if limit is None else f", with which it stays within {told['limit']} s"
-    task = Task(index, *job.task(index), merged, limit, grace, note, again)
+    task = Task(index, *job.task(index), merged, limit, grace, told["limit"], again)
     if told["gpus"] and "CUDA_VISIBLE_DEVICES" not in merged:
         task.note("# the scheduler names no GPUs (CUDA_VISIBLE_DEVICES): the job sees all of the node")
     passed = 0

@@ -18,14 +18,14 @@ class Task:
     """A command in a process group of its own, writing to ``log``.
 
     The log begins with the command and ends with "# Ended (code N) at ...". ``limit`` (seconds, or None): then the group
-    gets SIGTERM, and SIGKILL ``grace`` seconds later; ``limit_note`` adds to what the log says of it. ``again`` adds to a
-    log that is there instead of beginning anew. Raises OSError if the log cannot be written.
+    gets SIGTERM, and SIGKILL ``grace`` seconds later; ``named`` is the limit that the log then names. ``again`` adds to a log
+    that is there instead of beginning anew. Raises OSError if the log cannot be written.
     """
 
-    def __init__(self, index, log, command, environment, limit=None, grace=10, limit_note="", again=""):
+    def __init__(self, index, log, command, environment, limit=None, grace=10, named=None, again=""):
         self.index, self.log = index, Path(log)
         self.started, self.limit, self.grace, self.late = time.monotonic(), limit, grace, False
-        self.limit_note = limit_note
+        self.named = limit if named is None else named
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if not again:
             self.log.write_bytes(b"")
@@ -57,7 +57,7 @@ class Task:
                 return False
             self.status = 128 - code if code < 0 else code
         if self.late:
-            self.note(f"# Stopped: over its time limit of {self.limit:g} s{self.limit_note}")
+            self.note(f"# Stopped: over its time limit of {self.named} s")
             self.status = self.status or 1
         seconds = time.monotonic() - self.started
         self.note(f"# Ended (code {self.status}) at {now()}, elapsed time {seconds:.0f} seconds")

@@ -19,11 +19,13 @@ from submitter_main import UsageError, main
 
 from wespk.utils.errors import InputError
 
+OVER_A_LIMIT = "37 "
 QACCT_SECONDS = 10  # it reads the whole account, which may be large
 
 
 class GridEngine:
     program, title = "sge.py", "Grid Engine"
+    untraced = "not accounted for yet, see qacct -j"
     position = '"${SGE_TASK_ID/undefined/1}"'
 
     def __init__(self, job, settings):
@@ -99,9 +101,10 @@ class GridEngine:
         for entry in re.split(r"^=+$", output, flags=re.MULTILINE) if not status else ():
             known = dict(re.findall(r"^(\w+) +(.*?) *$", entry, re.MULTILINE))
             task = known.get("taskid", "")
-            text = f"ended on {known.get('hostname')} with exit_status {known.get('exit_status')}, failed {known.get('failed')}"
+            failed = " ".join(known.get("failed", "").split())
+            text = f"failed {failed}, exit status {known.get('exit_status', '').partition(' ')[0]}, on {known.get('hostname')}"
             if known:
-                found[int(task) if task.isdigit() else 1] = Fate(text)
+                found[int(task) if task.isdigit() else 1] = Fate(text, failed.startswith(OVER_A_LIMIT))
         return found
 
     @staticmethod

@@ -10,13 +10,19 @@ from wespk.utils.registry import nearest
 
 PATH = Path(__file__).resolve().parent / "site.yaml"
 COMMON = {
-    "gpu": ("", str), "mem": ("", str), "options": ([], list), "retries": (1, int), "requeues": (100, int),
-    "max_array_size": (None, int), "poll_seconds": (1, float), "queue_seconds": (10, float), "settle_seconds": (5, float),
+    "options": ([], list), "retries": (1, int), "requeues": (100, int), "max_array_size": (None, int),
+    "poll_seconds": (1, float), "queue_seconds": (10, float), "settle_seconds": (5, float),
 }  # fmt: skip
-KEYS = {
-    "slurm": {"partition": ("", str), "account": ("", str), "qos": ("", str), **COMMON},
-    "sge": {"queue": ("", str), "project": ("", str), "parallel_environment": ("", str), **COMMON},
-}
+KEYS = {  # scheduler -> key -> (default, type)
+    "slurm": {
+        "partition": ("", str), "account": ("", str), "qos": ("", str), "gpu": ("--gres=gpu:{n}", str),
+        "mem": ("--mem={mb}M", str), **COMMON,
+    },
+    "sge": {
+        "queue": ("", str), "project": ("", str), "parallel_environment": ("smp", str), "gpu": ("-l gpu={n}", str),
+        "mem": ("-l mem_free={mb}M", str), **COMMON,
+    },
+}  # fmt: skip
 KINDS = {str: "text", int: "a whole number, 0 or more", float: "a number, 0 or more", list: "a list of words"}
 AT_LEAST_ONE = {"max_array_size"}
 

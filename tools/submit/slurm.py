@@ -21,6 +21,7 @@ FINAL_STATES = {"TIMEOUT": "over the time limit", "OUT_OF_MEMORY": "out of memor
 
 class Slurm:
     program, title = "slurm.py", "Slurm"
+    untraced = "no trace of it"
     position = '"${SLURM_ARRAY_TASK_ID:-1}"'
 
     def __init__(self, job, settings):
@@ -43,7 +44,8 @@ class Slurm:
 
     def words(self, batch, submission):
         words = ["sbatch", "--parsable", f"--job-name={batch.name}", "--no-requeue", "--export=ALL"]
-        words += [f"--chdir={batch.folder}", f"--output={submission.number}.{'%a' if submission.is_array else '1'}.out"]
+        output = batch.folder / f"{submission.number}."
+        words.append(f"--output={str(output).replace('%', '%%')}{'%a' if submission.is_array else '1'}.out")
         words += [f"--{key}={self.settings[key]}" for key in ("partition", "account", "qos") if self.settings[key]]
         words += self.resources() + self.settings["options"]
         if submission.is_array:
@@ -54,7 +56,7 @@ class Slurm:
     def submit(self, words, folder):
         status, output, errors = call(["env", *self._unset(), *words], folder)
         if status:
-            raise ClusterError(f"Slurm refused the job: {errors.removeprefix('sbatch: error: ')}")
+            raise ClusterError(f"Slurm refused the job: {' '.join(errors.replace('sbatch: error: ', '').split())}")
         return output.strip().partition(";")[0]
 
     @staticmethod
