@@ -1,4 +1,4 @@
-"""The configuration of pseudo-labels (stage 8): what is done in each round, and whether that fits the experiment."""
+"""The configuration of pseudo-labels (stage 8): what is done in each round, and does it fit the experiment?"""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ DEFAULTS = Path(__file__).resolve().parent.parent / "wespk" / "conf" / "pseudo_l
 
 
 def check_training(conf, base, path):
-    """Refuse a training of which the data of the experiment ``base`` have not what it reads. path: named in messages."""
+    """Refuse a training that reads what the data of the experiment ``base`` do not hold. path: named in messages."""
     from wespk.utils import config as configuration
     from wespk.utils.errors import InputError
 
@@ -16,29 +16,31 @@ def check_training(conf, base, path):
     changed = configuration.difference(there, asked)
     if changed:
         words = " ".join(f"features.{name}={value}" for name, value, _ in changed)
-        raise InputError(f"{path} asks for other features than the experiment has, in whose data folder it is to train: add "
-                         f"'{words}' to it or to --pl-train-set")
-    if conf["data"]["input"] == "feats" and base["copies"] != conf["copies"] and any(conf["copies"][k] for k in ("speeds", "kinds")):
-        raise InputError(f"{path} trains on copies (copies.speeds={conf['copies']['speeds']}, copies.kinds="
-                         f"{conf['copies']['kinds']}), which stage 2 of this experiment has not made: set copies.speeds=[] "
-                         "copies.kinds=[], or data.input=waves and the section 'augment' in place of copies")
+        raise InputError(f"{path} asks for other features than the experiment has, on whose data it is to train: "
+                         f"add '{words}' to it or to --pl-train-set")
+    copies = conf["copies"]
+    if (copies["speeds"] or copies["kinds"]) and copies != base["copies"]:
+        raise InputError(f"{path} trains on copies (copies.speeds={copies['speeds']}, copies.kinds={copies['kinds']}), "
+                         "which stage 2 of this experiment has not made: set copies.speeds=[] copies.kinds=[], or "
+                         "data.input=waves and the section 'augment' in place of copies")
 
 
 def read(pl_conf, pl_set, pl_train_set):
-    """The options of stage 8, ``training.config`` as an absolute path, and the merged configuration of its trainings."""
+    """The options of stage 8, ``training.config`` being an absolute path, and the configuration of its trainings."""
     from wespk.utils import config as configuration
     from wespk.utils.errors import InputError
 
     options = configuration.load_other(DEFAULTS, pl_conf, pl_set)
     training = options["training"]
     if not training["config"]:
-        raise InputError(f"{pl_conf}: training.config is missing: name the configuration that trains on the pseudo-labels")
+        raise InputError(f"{pl_conf}: training.config is missing: name the configuration to train with")
     training["config"] = str((Path(pl_conf).parent / training["config"]).resolve())
     training["set"] = " ".join(text for text in (training["set"], pl_train_set) if text)
     if not options["clusters"]["keep"]:
         raise InputError(f"{pl_conf}: clusters.keep=0 keeps nothing: give a share above 0, 1 for all")
     if "labels" in configuration.parse_sets(training["set"]):
-        raise InputError(f"{pl_conf}: the labels of stage 8 are its clusters: leave 'labels' out of training.set, --pl-train-set")
+        raise InputError(f"{pl_conf}: the labels of stage 8 are its clusters: leave 'labels' out of training.set and "
+                         "--pl-train-set")
     return options, configuration.load(training["config"], "", training["set"])
 
 
@@ -65,8 +67,8 @@ def pseudo_label_conf(pl_conf: str, pl_set: str = "", pl_train_set: str = "", co
     check_training(conf, configuration.load(config, overlay, set), options["training"]["config"])
     number = options["clusters"]["number"]
     if 0 < utterances < number:
-        raise InputError(f"clusters.number={number} of {utterances} training utterances: ask for fewer clusters, such as "
-                         f"--pl-set clusters.number={max(2, utterances // 5)}, or give a --pl-conf for this corpus")
+        raise InputError(f"clusters.number={number} of {utterances} training utterances: ask for fewer clusters, such "
+                         f"as --pl-set clusters.number={max(2, utterances // 5)}, or give a --pl-conf for this corpus")
     print("\n".join(lines(options)))
 
 

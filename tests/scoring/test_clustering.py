@@ -110,8 +110,10 @@ def test_few_iterations_and_a_tolerance_end_it_sooner():
     assert loose.converged and loose.iterations < whole.iterations
 
 
-@pytest.mark.parametrize("number, options, says", [(1, {}, "1 clusters of 10"), (11, {}, "11 clusters of 10"),
-                                                   (2, {"restarts": 0}, "0 and 100"), (2, {"iterations": 0}, "1 and 0")])
+@pytest.mark.parametrize("number, options, says", [
+    (1, {}, "1 clusters of 10"), (11, {}, "11 clusters of 10"), (2, {"restarts": 0}, "0 and 100"),
+    (2, {"iterations": 0}, "1 and 0"),
+])
 def test_what_cannot_be_clustered_is_refused(number, options, says):
     with pytest.raises(InputError, match=says):
         spherical_kmeans(cloud(10), number, seed=0, **options)

@@ -32,7 +32,8 @@ def test_clusters_are_named_in_the_order_of_their_first_utterances():
 
 def test_every_utterance_of_a_clear_cluster_has_one_label_and_the_figures_say_so(make_set, train_set, tmp_path):
     vectors, utt2spk = train_set
-    scp = make_set("train", {key: value + 30 * np.eye(len(value))[int(utt2spk[key][1:]) % 3] for key, value in vectors.items()})
+    far = 30 * np.eye(len(next(iter(vectors.values()))))
+    scp = make_set("train", {key: value + far[int(utt2spk[key][1:]) % 3] for key, value in vectors.items()})
     truth = tmp_path / "truth"
     write_table(truth, {key: f"n{int(spk[1:]) % 3}" for key, spk in utt2spk.items()})
     figures = make_pseudo_labels(scp, tmp_path / "out", 3, seed=1, restarts=2, speakers=truth)
@@ -40,8 +41,8 @@ def test_every_utterance_of_a_clear_cluster_has_one_label_and_the_figures_say_so
     assert given.keys() == utt2spk.keys() and len(set(given.values())) == 3
     assert len({(given[key], true[key]) for key in given}) == 3
     assert figures == json.loads((tmp_path / "out" / "clusters.json").read_text())
-    assert figures["with_speakers"] == {"speakers": 3, "nmi": pytest.approx(1), "purity": 1, "nmi_kept": pytest.approx(1),
-                                        "purity_kept": 1}
+    one = pytest.approx(1)
+    assert figures["with_speakers"] == {"speakers": 3, "nmi": one, "purity": 1, "nmi_kept": one, "purity_kept": 1}
     assert sum(figures["sizes"]) == figures["utterances"] == figures["utterances_kept"] == len(given)
     assert len(figures["inertia_of_restarts"]) == 2 and min(figures["inertia_of_restarts"]) == figures["inertia"]
 
@@ -50,14 +51,16 @@ def test_shuffled_speakers_and_none_at_all_give_the_same_labels(make_set, train_
     vectors, utt2spk = train_set
     scp, keys = make_set("train", vectors), sorted(utt2spk)
     write_table(tmp_path / "true", utt2spk)
-    write_table(tmp_path / "shuffled", dict(zip(keys, np.random.default_rng(0).permutation([utt2spk[k] for k in keys]), strict=True)))
+    shuffled = np.random.default_rng(0).permutation([utt2spk[key] for key in keys])
+    write_table(tmp_path / "shuffled", dict(zip(keys, shuffled, strict=True)))
     for name in ("true", "shuffled", ""):
         cluster_embeddings(scp, tmp_path / f"out-{name}", 7, 1, restarts=2, min_utts=2, keep=0.8,
                            speakers=str(tmp_path / name) if name else "")  # fmt: skip
     tables = [(tmp_path / f"out-{name}" / "utt2spk").read_text() for name in ("true", "shuffled", "")]
     assert tables[0] == tables[1] == tables[2]
     assert capsys.readouterr().out.count("normalised mutual information") == 2
-    figures = [json.loads((tmp_path / f"out-{name}" / "clusters.json").read_text()) for name in ("true", "shuffled", "")]
+    files = [tmp_path / f"out-{name}" / "clusters.json" for name in ("true", "shuffled", "")]
+    figures = [json.loads(path.read_text()) for path in files]
     assert figures[0].pop("with_speakers")["nmi"] > figures[1].pop("with_speakers")["nmi"] + 0.1
     assert figures[0] == figures[1] == figures[2]
 

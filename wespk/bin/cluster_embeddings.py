@@ -21,7 +21,7 @@ def cluster_embeddings(embeddings: str, out: str, number: int, seed: int = 0, ce
         tolerance: a restart ends when its inertia falls by less than this share; 0: when nothing changes
         keep: share of each cluster that is kept, those nearest to its centre
         min_utts: clusters with fewer utterances are left out, and their utterances
-        speakers: table of who really speaks, for a report on how well the clusters agree with it; it decides nothing else
+        speakers: table of who really speaks, for a report on how well the clusters agree with it; it decides nothing
         device: cpu or cuda
     """
     from wespk.scoring.pseudo_labels import make_pseudo_labels
@@ -31,9 +31,9 @@ def cluster_embeddings(embeddings: str, out: str, number: int, seed: int = 0, ce
         raise InputError(f"--device takes cpu or cuda, not '{device}'")
     found = make_pseudo_labels(embeddings, out, number, seed, centre, restarts, iterations, tolerance, keep, min_utts,
                                device, speakers)  # fmt: skip
-    print(f"{out}: {found['utterances_kept']} of {found['utterances']} utterances in {found['clusters_kept']} of "
-          f"{found['clusters']} clusters of {found['sizes_kept'][-1]} to {found['sizes_kept'][0]}; mean cosine with the "
-          f"centres {found['mean_cosine']:.3f}, after {found['iterations']} iterations"
+    print(f"{out}: {found['utterances_kept']} of {found['utterances']} utterances in {found['clusters_kept']} "
+          f"of {found['clusters']} clusters of {found['sizes_kept'][-1]} to {found['sizes_kept'][0]}; mean cosine with "
+          f"the centres {found['mean_cosine']:.3f}, after {found['iterations']} iterations"
           f"{'' if found['converged'] else ', when it still changed'}")
     if speakers:
         true = found["with_speakers"]

@@ -7,8 +7,8 @@ def report_rounds(experiments: str, out: str):
     """Write a table of the clusters and the error rates of each round of pseudo-labels.
 
     Args:
-        experiments: folders of the experiment that the rounds began with and of each round's, in order, comma-separated;
-            one without results/metrics.json (stage 7) is left out of the error rates
+        experiments: folders of the experiment that the rounds began with and of each round's, in order,
+            comma-separated; one without results/metrics.json (stage 7) is left out of the error rates
         out: Markdown file to write
     """
     import json

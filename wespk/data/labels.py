@@ -1,7 +1,7 @@
 """The speaker labels that training gets: those of the data folder, or what the section `labels` asks for.
 
-`labels.file` names a table of other labels, such as pseudo-labels made of clusters. Copies made in stage 2 get their
-original's label (at a speed of 0.9, `sp0.9-LABEL`); utterances that it does not list are left out.
+`labels.file` names a table of other labels, such as pseudo-labels made of clusters. Copies made in stage 2 get the
+label of their original (at a speed of 0.9, `sp0.9-LABEL`); utterances that it does not list are left out.
 
 `labels.noise` asks for wrong ones, which lie beside the data, in ``DATA/label_noise/NAME/``, where they can be looked at:
 
@@ -54,13 +54,13 @@ def with_label(conf, data_dir, utterances):
     there = set(utterances)
     odd = next((key for key in read_table(conf["labels"]["file"]) if key not in there), None)
     if odd is not None:
-        raise InputError(f"labels.file={conf['labels']['file']} has a label for '{odd}', which is not in {data_dir}: give labels "
-                         "that were made for this data (run.sh: --stage 8 makes pseudo-labels anew)")
+        raise InputError(f"labels.file={conf['labels']['file']} has a label for '{odd}', which is not in {data_dir}: "
+                         "give labels that were made for this data (run.sh: --stage 8 makes pseudo-labels anew)")
     return list(given)
 
 
 def _labels_of_file(conf, utterances):
-    """The labels that labels.file gives to those of ``utterances`` that it lists, and to copies of such: dict, in their order."""
+    """The labels of those of ``utterances`` that labels.file lists, and of copies of such: dict, in their order."""
     path = Path(conf["labels"]["file"])
     if not path.is_file():
         raise InputError(f"labels.file={path} does not exist: give a table with a line 'utterance label' for each")

@@ -6,12 +6,13 @@ from wespk.utils.errors import InputError
 
 
 def _counts(clusters, classes):
-    """Rows of the table of counts: (cluster (M,), class (M,), count (M,)) of the pairs that occur, both numbered from 0."""
+    """(cluster (M,), class (M,), count (M,)) of the pairs that occur, both numbered from 0."""
     clusters, classes = (np.unique(np.asarray(names), return_inverse=True)[1] for names in (clusters, classes))
     if len(clusters) != len(classes) or not len(clusters):
-        raise InputError(f"{len(clusters)} clusters and {len(classes)} classes: give one of each for every item, and an item")
-    pairs, counts = np.unique(clusters * (classes.max() + 1) + classes, return_counts=True)
-    return *np.divmod(pairs, classes.max() + 1), counts
+        raise InputError(f"{len(clusters)} clusters and {len(classes)} classes: give one of each for every item")
+    number = classes.max() + 1
+    pairs, counts = np.unique(clusters * number + classes, return_counts=True)
+    return *np.divmod(pairs, number), counts
 
 
 def _entropy(counts):

@@ -6,16 +6,16 @@ from wespk.metrics.report import markdown_table, result_rows, rows_of
 def rounds_markdown(rounds):
     """The contents of ROUNDS.md.
 
-    rounds: [{"name": experiment, "results": contents of its metrics.json or None, "clusters": contents of its clusters.json
-    or None}, ...]; the first is the one that the rounds began with, which has no clusters of its own.
+    rounds: [{"name": experiment, "results": contents of its metrics.json or None, "clusters": contents of its
+    clusters.json or None}, ...]; the first is the one that the rounds began with, which has no clusters of its own.
     """
     parts = ["# Rounds of pseudo-labels\n\n", markdown_table(*_cluster_rows(rounds)), "\n"]
     header, rows = _metric_rows(rounds)
     parts += [markdown_table(header, rows), "\n"] if rows else []
-    parts += [f"{entry['name']} has no results (stage 7): it is not in the table.\n" for entry in rounds if not entry["results"]]
+    parts += [f"{entry['name']} has no results (stage 7).\n" for entry in rounds if not entry["results"]]
     if any("with_speakers" in (entry["clusters"] or {}) for entry in rounds):
-        parts.append("NMI (normalised mutual information) and purity compare all clusters, before any are left out, with the true "
-                     "speakers; training does not see these.\n")
+        parts.append("NMI (normalised mutual information) and purity compare all clusters, before any are left out, "
+                     "with the true speakers; training does not see these.\n")
     return "".join(parts)
 
 
@@ -27,9 +27,12 @@ def _cluster_rows(rounds):
         cells = ["-"] * 6
         if found:
             true = found.get("with_speakers")
-            cells = [f"{found['clusters_kept']} of {found['clusters']}", f"{found['utterances_kept']} of {found['utterances']}",
-                     f"{found['sizes_kept'][0]}", f"{found['mean_cosine']:.3f}",
-                     *([f"{true['nmi']:.3f}", f"{true['purity']:.3f}"] if true else ["-", "-"])]  # fmt: skip
+            cells = [
+                f"{found['clusters_kept']} of {found['clusters']}",
+                f"{found['utterances_kept']} of {found['utterances']}",
+                f"{found['sizes_kept'][0]}", f"{found['mean_cosine']:.3f}",
+                *([f"{true['nmi']:.3f}", f"{true['purity']:.3f}"] if true else ["-", "-"]),
+            ]  # fmt: skip
         rows.append([str(number), entry["name"], *cells])
     return header, rows
 

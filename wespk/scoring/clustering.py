@@ -1,7 +1,7 @@
 """Spherical k-means: clusters by cosine, in bounded memory, on the CPU or a GPU.
 
-Vectors and centres have length 1, each vector belongs to the centre with which its cosine is highest, and a centre is the
-length-normalised sum of its vectors; both steps lower the inertia, the sum of 1 - cosine (Dhillon & Modha 2001). It
+Vectors and centres have length 1, each vector belongs to the centre with which its cosine is highest, and a centre is
+the length-normalised sum of its vectors; both steps lower the inertia, the sum of 1 - cosine (Dhillon & Modha 2001). It
 starts from k-means++ (Arthur & Vassilvitskii 2007), of whose draws the best of several is taken each time.
 
 All draws come from the seed, sums are taken in a fixed order, and equal cosines go to the centre with the lower number:
@@ -24,10 +24,10 @@ NEAR = 1e-6  # 1 - cosine below it is float32 rounding: the same direction
 
 
 class Clusters(NamedTuple):
-    """Of N vectors in K clusters: labels (N,) int64; cosines (N,) float32, each with its own centre; centres (K, D) float32.
+    """Of N vectors in K clusters: labels (N,) int64; cosines (N,) float32 with their centres; centres (K, D) float32.
 
-    inertia: sum of 1 - cosine; iterations: done in the restart that was best; converged: whether it ended because nothing
-    changed any more (or by less than the tolerance); inertias: of all restarts.
+    inertia: sum of 1 - cosine; iterations: done in the restart that was best; converged: whether it ended because
+    nothing changed any more (or by less than the tolerance); inertias: of all restarts.
     """
 
     labels: np.ndarray
@@ -41,15 +41,15 @@ class Clusters(NamedTuple):
 
 @torch.no_grad()
 def spherical_kmeans(vectors, number, seed, restarts=1, iterations=100, tolerance=0.0, device="cpu", centres=None):
-    """Cluster unit vectors (N, D) float32 into ``number`` clusters: ``Clusters``, of the restart with the lowest inertia.
+    """``number`` clusters of unit vectors (N, D) float32: ``Clusters``, of the restart with the lowest inertia.
 
-    iterations: at most, of each restart; tolerance: a restart ends when its inertia falls by less than that share; 0: when
-    no vector changes its cluster. centres: (K, D) unit vectors to start from instead of seeding. Raises ``InputError``
-    for fewer vectors than clusters, fewer than two clusters, and no restart or iteration.
+    iterations: at most, of each restart; tolerance: a restart ends when its inertia falls by less than that share; 0:
+    when no vector changes its cluster. centres: (K, D) unit vectors to start from instead of seeding. Raises
+    ``InputError`` for fewer vectors than clusters, fewer than two clusters, and no restart or iteration.
     """
     if not 2 <= number <= len(vectors):
-        raise InputError(f"{number} clusters of {len(vectors)} utterances: give at least 2 clusters, and no more than there "
-                         "are utterances")
+        raise InputError(f"{number} clusters of {len(vectors)} utterances: give at least 2 clusters, and no more "
+                         "than there are utterances")
     if restarts < 1 or iterations < 1:
         raise InputError(f"k-means needs at least one restart and one iteration, not {restarts} and {iterations}")
     data = torch.as_tensor(vectors, dtype=torch.float32, device=device)
@@ -94,7 +94,7 @@ def _distances(data, centres):
 
 
 def assign(data, centres):
-    """(labels (N,) int64, cosines (N,)): the centre of (K, D) nearest to each of the vectors (N, D), of equal ones the first."""
+    """(labels (N,) int64, cosines (N,)): the centre of (K, D) nearest to each of (N, D), of equal ones the first."""
     labels = torch.empty(len(data), dtype=torch.int64, device=data.device)
     cosines = torch.empty(len(data), device=data.device)
     for part in blocks(len(data), max(1, ENTRIES // len(centres))):
@@ -121,7 +121,7 @@ def _inertia(cosines):
 
 
 def _centres(data, labels, cosines, old):
-    """The new centres (K, D) of labelled vectors; a cluster without any gets one of those farthest from their centres."""
+    """The new centres (K, D) of labelled vectors; a cluster without any gets one far from its own centre."""
     sums, counts = _sums(data, labels, len(old))
     _refill(sums, counts, data, labels, cosines)
     lengths = sums.norm(dim=1, keepdim=True)

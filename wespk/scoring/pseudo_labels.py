@@ -16,8 +16,8 @@ from wespk.utils.errors import InputError
 def stays(labels, cosines, keep, min_utts):
     """Which items of clusters are kept: (N,) bool.
 
-    labels (N,): cluster of each; cosines (N,): with its centre. Of each cluster the share ``keep`` nearest to the centre
-    stays, rounded up, of equal ones the first; then clusters with fewer than ``min_utts`` left go altogether.
+    labels (N,): cluster of each; cosines (N,): with its centre. Of each cluster the share ``keep`` nearest to the
+    centre stays, rounded up, of equal ones the first; then clusters with fewer than ``min_utts`` left go altogether.
     """
     if not 0 < keep <= 1:
         raise InputError(f"keep is a share of each cluster, above 0 and at most 1, not {keep:g}")
@@ -37,26 +37,27 @@ def names_of(labels):
     return [f"cl{firsts[label]:05d}" for label in labels.tolist()]
 
 
-def make_pseudo_labels(embeddings, out, number, seed, centre=True, restarts=1, iterations=100, tolerance=0.0, keep=1.0,
-                       min_utts=1, device="cpu", speakers=""):
+def make_pseudo_labels(embeddings, out, number, seed, centre=True, restarts=1, iterations=100, tolerance=0.0,
+                       keep=1.0, min_utts=1, device="cpu", speakers=""):  # fmt: skip
     """Cluster the embeddings of an scp and write OUT/utt2spk and OUT/clusters.json; returns the figures in the latter.
 
-    centre: subtract their mean first; number .. tolerance, device: see ``spherical_kmeans``; keep, min_utts: see ``stays``.
-    speakers: a table of who really speaks, to report how well the clusters agree with it: it decides nothing. Raises
-    ``InputError`` for more clusters than embeddings, fewer than two clusters left, and an embedding that cannot be
-    normalised.
+    centre: subtract their mean first; number .. tolerance, device: see ``spherical_kmeans``; keep, min_utts: see
+    ``stays``. speakers: a table of who really speaks, to report how well the clusters agree with it: it decides nothing.
+    Raises ``InputError`` for more clusters than embeddings, fewer than two clusters left, and an embedding that cannot
+    be normalised.
     """
     from wespk.scoring.clustering import spherical_kmeans  # which takes torch
 
     table = read_scp(embeddings)
     if number > len(table):
-        raise InputError(f"{number} clusters of the {len(table)} utterances in {embeddings}: ask for fewer (clusters.number)")
+        raise InputError(f"{number} clusters of the {len(table)} utterances in {embeddings}: ask for fewer "
+                         "(clusters.number)")
     vectors = read_normalised(embeddings, table, read_mean(embeddings) if centre else None)
     found = spherical_kmeans(vectors, number, seed, restarts, iterations, tolerance, device)
     kept, keys = stays(found.labels, found.cosines, keep, min_utts), np.array(list(table), dtype=object)
     if len(np.unique(found.labels[kept])) < 2:
-        raise InputError(f"of {number} clusters fewer than two have min_utts={min_utts} utterances: ask for fewer clusters "
-                         "(clusters.number), or lower clusters.min_utts")
+        raise InputError(f"of {number} clusters fewer than two have min_utts={min_utts} utterances: ask for fewer "
+                         "clusters (clusters.number), or lower clusters.min_utts")
     given = dict(zip(keys[kept], names_of(found.labels[kept]), strict=True))
     figures = _figures(found, kept)
     if speakers:
@@ -81,7 +82,7 @@ def _figures(found, kept):
 def _agreement(speaker_of, keys, labels, kept, path):
     missing = next((key for key in keys if key not in speaker_of), None)
     if missing is not None:
-        raise InputError(f"{path}: no speaker for '{missing}'; give the table of the set that the embeddings are of, or none")
+        raise InputError(f"{path}: no speaker for '{missing}'; give the table of the set of these embeddings, or none")
     speakers = np.unique([speaker_of[key] for key in keys], return_inverse=True)[1]
     return {
         "speakers": int(speakers.max()) + 1, "nmi": nmi(labels, speakers), "purity": purity(labels, speakers),
