@@ -25,6 +25,7 @@ from submitter_main import Failure, check_stopped
 from wespk.utils.errors import InputError
 
 INTERRUPTED = 85  # how a command says that it has written a checkpoint and would go on from there
+ASSUMED_ARRAY = 1000  # for --dry-run where there is no scheduler
 FIRST_SLEEP = 0.1
 NOTE_AFTER_SECONDS = 30
 CANCEL_SECONDS = 20
@@ -50,12 +51,16 @@ class Fate:
     final: bool = False
 
 
-def call(words, folder=None, seconds=120):
-    """Run a scheduler's command, out of reach of the terminal's Ctrl-C; (status, output, errors)."""
+def call(words, folder=None, seconds=120, without=()):
+    """Run a scheduler's command, out of reach of the terminal's Ctrl-C; (status, output, errors).
+
+    ``without``: names that are taken out of its environment.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in without}
     try:
         done = subprocess.run(
             words, cwd=folder, capture_output=True, text=True, errors="replace", timeout=seconds, check=False,
-            stdin=subprocess.DEVNULL, start_new_session=True,
+            stdin=subprocess.DEVNULL, start_new_session=True, env=environment,
         )  # fmt: skip
     except FileNotFoundError:
         raise ClusterError(f"there is no command '{words[0]}' here: submit from a machine of the cluster") from None
@@ -79,11 +84,20 @@ class Run:
     # --- submitting ---------------------------------------------------------------------------------------------------
     def plan(self, indices, attempt=1):
         """Queue these jobs for submission, in arrays that are not too large."""
-        size = self.settings["max_array_size"] or self.scheduler.largest_array()
+        size = self.settings["max_array_size"] or self.largest_array()
         for start in range(0, len(indices), size):
             part = list(indices[start : start + size])
             number = len(self.submissions) + len(self.waiting) + 1
             self.waiting.append(Submission(number, part, attempt, self.job.max_jobs_run))
+
+    def largest_array(self):
+        try:
+            return self.scheduler.largest_array()
+        except ClusterError as error:
+            if not self.job.dry_run:
+                raise
+            print(f"{self.scheduler.program}: {error}; arrays of at most {ASSUMED_ARRAY} are assumed", file=sys.stderr)
+            return ASSUMED_ARRAY
 
     def submit_what_may_be(self):
         """Submit what waits; with --max-jobs-run one array at a time, as the limit holds for each array by itself."""

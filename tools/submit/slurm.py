@@ -53,19 +53,12 @@ class Slurm:
             words.append(f"--array=1-{len(submission.indices)}{limit}")
         return [*words, str(batch.folder / f"{submission.number}.sh")]
 
-    def submit(self, words, folder):
-        status, output, errors = call(["env", *self._unset(), *words], folder)
+    @staticmethod
+    def submit(words, folder):
+        status, output, errors = call(words, folder, without=_not_for_jobs())
         if status:
             raise ClusterError(f"Slurm refused the job: {' '.join(errors.replace('sbatch: error: ', '').split())}")
         return output.strip().partition(";")[0]
-
-    @staticmethod
-    def _unset():
-        """Words for env(1): what a job that submits another must not hand on."""
-        kept = {"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_TIME_FORMAT"}
-        names = [name for name in os.environ if name.startswith("SLURM_") and name not in kept]
-        names += ["CUDA_VISIBLE_DEVICES", "SBATCH_ARRAY_INX", "SBATCH_WAIT"]
-        return [word for name in names for word in ("-u", name)]
 
     def present(self):
         status, output, _ = call(["squeue", "--noheader", "--array", f"--user={os.getuid()}", "--format=%F %K %t %r"])
@@ -100,6 +93,13 @@ class Slurm:
         _, output, _ = call(["scontrol", "show", "config"])
         found = re.search(r"^MaxArraySize\s*=\s*(\d+)", output, re.MULTILINE)
         return max(1, int(found[1]) - 1) if found else 1000
+
+
+def _not_for_jobs():
+    """The variables of a job that submits another, which that must not inherit."""
+    kept = {"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_TIME_FORMAT"}
+    theirs = [name for name in os.environ if name.startswith("SLURM_") and name not in kept]
+    return {*theirs, "CUDA_VISIBLE_DEVICES", "SBATCH_ARRAY_INX", "SBATCH_WAIT"}
 
 
 def submit(job):
