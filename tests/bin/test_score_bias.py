@@ -25,6 +25,7 @@ def write_checkpoint(path, speakers=CLASSES, drop=(), loss_conf=None, bias=BIAS,
     conf = tiny_config()
     conf["train"]["init_head"] = init_head
     conf["loss"] = loss_conf or {"name": "sphereface2", "scale": 20.0, "lam": LAM}
+    conf["margin"]["final"] = 1.0 if conf["loss"]["name"] == "spherespeaker" else conf["margin"]["final"]
     loss = build_loss(conf["loss"], 16, CLASSES)
     if hasattr(loss, "bias"):
         loss.bias.data.fill_(bias)
@@ -180,6 +181,29 @@ def test_wrong_input_is_one_line_and_a_failure(stage, capsys, work, says):
     assert work(stage) == 1
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("options, sentence", [
+    ({}, "With margins (combined, m1 1.1, m2 0.1, m3 0.1 at the end), z, taken without it, is a log-odds only roughly"),
+    ({"reading": "alternate"}, "With margins (alternate, m1 1.2, m2 0.15, m3 0.2 at the end)"),
+    ({"m1": 1, "m2": 0, "m3": 0}, None),
+])
+def test_spherespeaker_without_mining_is_read_like_sphereface2_and_its_margins_are_told(stage, options, sentence):
+    write_checkpoint(stage / "average.pt", loss_conf={"name": "spherespeaker", "scale": 20.0, "lam": LAM, **options})
+    assert score(stage) == 0
+    ratios = read_scores(stage / "scores/hard.bias.llr")[2]
+    z = 20 * (2 * ((cosines_of(stage) + 1) / 2) ** 3 - 1) + BIAS
+    assert ratios == pytest.approx(z - np.log(LAM / ((1 - LAM) * (CLASSES - 1))), abs=1e-4)
+    assert measure(stage, "hard") == 0
+    assert run(make_report, metrics=stage / "results/metrics.json", out_dir=stage / "results") == 0
+    text = (stage / "results/RESULTS.md").read_text()
+    assert sentence in text if sentence else "With margins" not in text
+
+
+def test_spherespeaker_with_mining_is_refused(stage, capsys):
+    write_checkpoint(stage / "average.pt", loss_conf={"name": "spherespeaker", "top_k": 3})
+    assert score(stage) == 1
+    assert "average.pt was trained with loss.name=spherespeaker: loss spherespeaker with mining" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_another_loss_is_refused_by_its_name(stage, capsys):

@@ -459,3 +459,13 @@ def test_a_report_on_some_of_the_lists_says_which_it_leaves_out(scored):
     line = "stage 7 reports on A alone (--trials): without B"
     assert line in scored.only(7, "--trials", "A")[1]
     assert not any("reports on" in said for said in scored.only(7)[1])
+
+
+def test_spherespeaker_is_scored_by_its_bias_unless_it_mines_which_is_told(scored):
+    told = {}
+    for name, sets in (("plain", "loss.top_k=0"), ("mined", "loss.top_k=10 loss.positive_power=0.5")):
+        words = ("--exp", scored.folder / name, "--set", f"loss.name=spherespeaker margin.final=1 {sets}")
+        told[name] = "".join(map(str, scored.run("--stage", 3, "--stop-stage", 5, *words)))
+        assert len(list((scored.folder / name / "scores").glob("?.bias.llr"))) == (2 if name == "plain" else 0)
+    assert "makes no LIST.bias.llr" not in told["plain"]
+    assert "makes no LIST.bias.llr: with mining (loss.positive_power=0.5 loss.top_k=10) the loss's bias" in told["mined"]

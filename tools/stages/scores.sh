@@ -72,11 +72,25 @@ score_files() { # $scores: the files of all lists to be scored, with each of the
   done
 }
 
+mining() { # which of SphereSpeaker's options for mining are set; with any of them its bias says nothing
+  local name value
+  for name in positive_power top_k gradient_ratio; do
+    value=$(conf "loss.$name")
+    if [ "$(conf loss.name)" = spherespeaker ] && [[ $value == *[1-9]* ]]; then
+      printf ' loss.%s=%s' "$name" "$value"
+    fi
+  done
+}
+
 bias_suffixes() { # $suffixes: of the scores by the loss's own bias, nothing for losses that have none
   suffixes=()
-  if [ "$(conf loss.name)" = sphereface2 ]; then
-    suffixes=(bias.llr bias.json)
-  fi
+  case $(conf loss.name) in
+    sphereface2 | spherespeaker)
+      if [ -z "$(mining)" ]; then
+        suffixes=(bias.llr bias.json)
+      fi
+      ;;
+  esac
 }
 
 plan_5() {
@@ -114,6 +128,9 @@ check_5() {
 work_5() {
   local name out suffixes models
   bias_suffixes
+  if [ -n "$(mining)" ]; then
+    say "stage $current makes no LIST.bias.llr: with mining ($(mining | cut -c 2-)) the loss's bias is no log-odds"
+  fi
   if [ "$scoring" = plda ]; then
     train_backend
   fi

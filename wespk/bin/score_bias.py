@@ -1,4 +1,4 @@
-"""Stage 5, for SphereFace2: log-likelihood ratios by the bias that training left."""
+"""Stage 5, for SphereFace2 and SphereSpeaker: log-likelihood ratios by the bias that training left."""
 
 from wespk.utils.cli import main
 
@@ -7,9 +7,10 @@ def score_bias(trials: str, embeddings: str, checkpoint: str, out: str, enroll_e
                enroll_mean: str = "normalised"):  # fmt: skip
     """Score every trial by what the loss's own bias says: an uncalibrated natural-log likelihood ratio.
 
-    z = r g(cosine) + b is the log-odds of a target that SphereFace2 trained, at the prior of the training; z less that
+    z = r g(cosine) + b is the log-odds of a target that the loss trained, at the prior of the training; z less that
     prior's log-odds is written. No mean is subtracted from the embeddings, as none is in training. A file of the same
-    name with .json in place of .llr is written beside, for compute_metrics --readings.
+    name with .json in place of .llr is written beside, for compute_metrics --readings. Refused for losses without such a bias, and for
+    SphereSpeaker with mining, which trains on other negatives and weights than those of all pairs.
 
     Args:
         trials: trial list, `enroll test [target|nontarget]` lines
@@ -35,7 +36,7 @@ def score_bias(trials: str, embeddings: str, checkpoint: str, out: str, enroll_e
         log_odds = loss.log_odds()
     except InputError as error:
         raise InputError(f"{path} was trained with loss.name={conf['loss']['name']}: {error}") from None
-    about = {"checkpoint": str(path), "margin_type": loss.margin_type, "final_margin": loss.margin}
+    about = {"checkpoint": str(path), **loss.margin_now()}
     if conf["train"]["init_head"] == "none":
         about["first_bias"] = build_head(conf, loss.embed_dim, loss.num_classes).log_odds().bias
     pairs = read_trials(trials)

@@ -129,6 +129,10 @@ class SphereFace2(BinaryHead):
         orthogonal = torch.zeros((), dtype=torch.float64, device="cpu")  # numbers also while on "meta"
         self.make_bias(bias_init, self._target(orthogonal).item(), self._other(orthogonal).item(), num_classes - 1)
 
+    def margin_now(self):
+        """The margin as plain values, for those who read the log-odds."""
+        return {"margin_type": self.margin_type, "final_margin": self.margin}
+
     def _target(self, cosine):
         """The target's adjusted similarity: its cosine lowered by the margin, and g."""
         if self.margin_type == "C":

@@ -158,6 +158,10 @@ class SphereSpeaker(BinaryHead):
         now = [neutral + self.margin * (m - neutral) for m, neutral in zip(self.margins, NEUTRAL)]
         return tuple(m if turn in (None, i) else NEUTRAL[i] for i, m in enumerate(now))
 
+    def margin_now(self):
+        """The margins as plain values, for those who read the log-odds."""
+        return {"margin_type": self.reading, "final_margin": self.margin, "margins": list(self.in_force())}
+
     def _target(self, cosine, m1, m2, m3):
         """The target's adjusted similarity: its cosine lowered by the margins, and g."""
         lowered = lowered_cosine(cosine, m1, m2)

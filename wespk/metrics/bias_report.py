@@ -1,4 +1,4 @@
-"""The section "What the bias says" of a report: how far a SphereFace2's own log-likelihood ratios are from calibrated.
+"""The section "What the bias says" of a report: how far a loss's own log-likelihood ratios are from calibrated.
 
 It is there when a system of ``metrics.json`` has an entry "log_odds", which ``wespk.scoring.bias`` makes.
 """
@@ -42,10 +42,18 @@ def _before(system):
         lines.append("b has hardly moved from 0, where it began: the training was too short for its learning rate to bring it to "
                      "where it belongs, so neither b nor the threshold means anything. Train longer, or with "
                      "loss.bias_init: balanced.")
-    if read["final_margin"] != (1 if read["margin_type"] == "M" else 0):
-        effect = MIDPOINT if read["margin_type"] == "C" else SHIFTED
-        lines.append(f"With a margin (type {read['margin_type']}, {read['final_margin']:g} at the end), {effect}.")
-    return lines
+    return lines + _on_margin(read)
+
+
+def _on_margin(read):
+    """A sentence, in a list, on what the margin does to z; none without margin. read: one of SphereFace2 or SphereSpeaker."""
+    kind = read["margin_type"]
+    if "margins" in read:
+        margins = ", ".join(f"{name} {value:g}" for name, value in zip(("m1", "m2", "m3"), read["margins"]))
+        return [f"With margins ({kind}, {margins} at the end), {SHIFTED}."] if read["margins"] != [1, 0, 0] else []
+    if read["final_margin"] == (1 if kind == "M" else 0):
+        return []
+    return [f"With a margin (type {kind}, {read['final_margin']:g} at the end), {MIDPOINT if kind == 'C' else SHIFTED}."]
 
 
 def _table(found):
