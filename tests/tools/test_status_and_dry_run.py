@@ -1,5 +1,6 @@
 """run.sh --status and --dry-run: what they tell is what a run would find and do, and they leave no trace."""
 
+import fcntl
 import os
 import re
 import subprocess
@@ -136,3 +137,50 @@ def test_an_earlier_stage_that_is_missing_is_refused_as_in_a_real_run(scored):
     (scored.exp / "embeddings" / "eval" / "xvector.scp").unlink()
     status, _, errors = dry(scored, "--stage", 5)
     assert status == 1 and "which stage 4 makes: run --stage 4 first" in errors
+
+
+def test_training_by_a_scheduler_is_one_job_on_all_nodes(scored):
+    words = ("--stage", 3, "--stop-stage", 4, "--exp", scored.folder / "new", "--cmd", "slurm", "--gpus", 4, "--nodes", 2)
+    status, said, errors = dry(scored, *words, "--time", "4:00:00", "--threads", 5)
+    assert (status, errors) == (0, "")
+    at = said.index("  submit  slurm: 1 job, gpus 4, nodes 2, num-threads 20, time 4:00:00, grace 120, "
+                    f"log {scored.folder}/new/log/training.log")
+    assert "training_job.py --exp " in said[at + 1] and " --nodes 2 --processes 4 -- -m wespk.bin.train " in said[at + 1]
+    assert said[at + 1].endswith(" --device cuda")
+    arrays = [line for line in said if line.startswith("  submit")]
+    assert len(arrays) == 3 and arrays[1].startswith("  submit  slurm: 1 job, gpus 1, ")  # of one utterance each
+
+
+def test_training_on_this_machine_is_by_torchrun_if_there_are_several_processes(scored):
+    words = ("--stage", 3, "--stop-stage", 3, "--exp", scored.folder / "new")
+    for more, launcher in (((), "python -m wespk.bin.train "), (
+            ("--processes", 2), "python -m torch.distributed.run --standalone --nproc-per-node 2 -m wespk.bin.train ")):
+        assert [line for line in dry(scored, *words, *more)[1] if line.startswith(f"  run     {launcher}")], more
+
+
+@pytest.mark.parametrize("words, says", [
+    (("--nodes", 2), "--nodes is for jobs of a scheduler, and --cmd is local"),
+    (("--time", "1:00"), "--time is for jobs of a scheduler, and --cmd is local"),
+    (("--cmd", "slurm", "--gpus", 2, "--processes", 2), "--processes is for training without GPUs"),
+    (("--cmd", "slurm", "--nodes", 0), "--nodes takes a number, 1 or more, not '0'"),
+])
+def test_options_of_jobs_that_cannot_be_honoured_are_refused(stages_of_nothing, words, says):
+    status, _, errors = dry(stages_of_nothing, *words)
+    assert status != 0 and says in errors
+
+
+@pytest.mark.parametrize("words", [(), ("--stage", 8), ("--stage", 4, "--stop-stage", 4)])
+def test_a_scheduler_must_be_told_the_number_of_gpus_where_it_counts(stages_of_nothing, words):
+    folder = stages_of_nothing
+    line = ["bash", str(folder.folder / "run.sh"), "--cmd", "slurm", *map(str, words)]
+    done = subprocess.run(line, capture_output=True, text=True, env=folder.env, check=False, timeout=120)
+    assert done.returncode == 1
+    assert "--cmd slurm: how many GPUs the nodes have cannot be seen from here: give --gpus N" in done.stderr
+
+
+def test_a_training_job_that_outlives_its_run_is_told(scored):
+    with open(scored.exp / ".stages" / "training.lock", "w") as held:
+        print("Slurm job 12 on n4,n5 since yesterday", file=held, flush=True)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert states(scored)[3] == ("running", "Slurm job 12 on n4,n5 since yesterday, left behind by a run that has ended")
+    assert states(scored)[3] == ("whole", "")

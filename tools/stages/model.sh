@@ -155,7 +155,7 @@ find_launcher() { # $launcher: what stands before "-m wespk.bin.train"
       launcher+=(--time "$time" --grace 120)
     fi
     launcher+=("$exp/log/training.log" python "$WESPK_ROOT/tools/submit/training_job.py" --exp "$exp" --nodes "$nodes"
-      --processes "$number")
+      --processes "$number" --)
   elif [ "$number" -gt 1 ]; then
     launcher=(python -m torch.distributed.run --standalone --nproc-per-node "$number")
   else

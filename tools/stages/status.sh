@@ -34,10 +34,9 @@ without_feat_dim() {
   conf_lines=("${kept[@]}")
 }
 
-holder_of() { # who has locked folder $1 for itself, as it says; nothing if nobody has
-  local file=$1/.stages/lock
-  if [ -r "$file" ] && command -v flock >/dev/null && ! flock --nonblock --shared "$file" true; then
-    head -n 1 "$file"
+holder_of() { # who has locked file $1 for itself, as it says; nothing if nobody has
+  if [ -r "$1" ] && command -v flock >/dev/null && ! flock --nonblock --shared "$1" true; then
+    head -n 1 "$1"
   fi
 }
 
@@ -52,12 +51,17 @@ how_far() { # the last sign of life of training
 
 # $state of stage $1, and $why. A stage is running if its folder is locked by a run that says it is at that stage.
 find_state() {
-  local flags=() extra=() mark holder
+  local flags=() extra=() mark holder job=
   mark=$(marks_of "$1")/$1.json
-  holder=$(holder_of "$(dirname "$(dirname "$mark")")")
+  holder=$(holder_of "$(dirname "$mark")/lock")
+  if [ "$1" -eq 3 ]; then
+    job=$(holder_of "$exp/.stages/training.lock")
+  fi
   state=whole why=
   if [[ $holder == "stage $1, "* ]]; then
-    state=running why=${holder#*, }
+    state=running why=${holder#*, }${job:+; $job}
+  elif [ -n "$job" ]; then
+    state=running why="$job, left behind by a run that has ended"
   elif [ -e "$mark" ]; then
     current=$1 log='' options=() inputs=() outputs=() beyond=() marks=()
     "plan_$1"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One training as a job: its processes on all nodes of the job, and what is to be made of their end.
 
-    training_job.py --exp DIR [--nodes N] [--processes P] ARGUMENT ...
+    training_job.py --exp DIR [--nodes N] [--processes P] -- ARGUMENT ...
 
 runs "python ARGUMENT ..." P times on each of the N nodes that the scheduler gave to this job (Slurm: any number; Grid
 Engine, or none: one), by torchrun where that makes more than one process. It is started once, on the first node.
@@ -107,7 +107,7 @@ def command(asked, identity, names):
         # one task a node; the step is told anew what the job was given
         srun = ["srun", "--mpi=none", "--input=none", "--kill-on-bad-exit=1", "--ntasks-per-node=1"]
         srun += [f"--nodes={asked.nodes}", f"--ntasks={asked.nodes}"]
-        srun += [f"--cpus-per-task={os.environ.get('SLURM_CPUS_PER_TASK', 1)}"]
+        srun += [f"--cpus-per-task={os.environ.get('SLURM_CPUS_PER_TASK', '1')}"]
         words = srun + words
     return [*words, "--", *asked.words]
 
@@ -138,7 +138,9 @@ def run(words, signals):
 
     They are out of reach of signals that go to our process group. Returns the exit status.
     """
-    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=end_with_parent)
+    process = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=end_with_parent  # noqa: PLW1509 no threads
+    )
     relayed = None
     while process.poll() is None:
         now = time.monotonic()
@@ -203,8 +205,11 @@ def main():
     parser.add_argument("--exp", type=lambda text: Path(text).absolute(), required=True, help="the experiment's folder")
     parser.add_argument("--nodes", type=int, default=1, help="how many nodes the job has")
     parser.add_argument("--processes", type=int, default=1, help="how many processes there are on each")
-    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="ARGUMENT", help="what python is given")
-    asked = parser.parse_args()
+    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    asked = parser.parse_args(sys.argv[1:split])
+    asked.words = sys.argv[split + 1 :]
+    if not asked.words:
+        parser.error("there is nothing to run: give -- and what python is given")
     signals = Signals()
     try:
         sys.exit(whole(asked, signals))

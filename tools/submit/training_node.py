@@ -48,6 +48,8 @@ def report(asked, error, logs):
     host, killed = socket.gethostname(), failure.exitcode < 0
     node = os.environ.get("SLURMD_NODENAME", host)
     how = f"was killed by {signal.Signals(-failure.exitcode).name}" if killed else f"exited with status {failure.exitcode}"
+    if failure.exitcode == -signal.SIGKILL:
+        how += ", from outside or for want of memory"
     lines = [line for path in logs.glob(f"*/attempt_0/{failure.local_rank}/stderr.log") for line in last_lines(path)]
     text = "\n".join([f"training process {rank} (on {node}, process id {failure.pid}) {how}{':' if lines else ''}", *lines])
     write_text(asked.reports / f"{asked.node}.json", json.dumps({"text": text, "killed": killed}))
@@ -57,25 +59,28 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     for name, kind in (("nodes", int), ("processes", int), ("address", str), ("port", int), ("reports", Path)):
         parser.add_argument(f"--{name}", type=kind, required=True)
-    parser.add_argument("words", nargs=argparse.REMAINDER)
-    asked = parser.parse_args()
-    asked.node = int(os.environ.get("SLURM_NODEID", 0)) if asked.nodes > 1 else 0
+    split = sys.argv.index("--")
+    asked, words_of_training = parser.parse_args(sys.argv[1:split]), sys.argv[split + 1 :]
+    asked.node = int(os.environ.get("SLURM_NODEID", "0")) if asked.nodes > 1 else 0
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, hand_on)
     if "OMP_NUM_THREADS" in os.environ:  # the cores of the job on this node, to be shared
         os.environ["OMP_NUM_THREADS"] = str(max(1, int(os.environ["OMP_NUM_THREADS"]) // asked.processes))
 
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
     with tempfile.TemporaryDirectory(prefix="training.") as logs:
         words = [f"--nnodes={asked.nodes}", f"--node-rank={asked.node}", f"--nproc-per-node={asked.processes}"]
         words += [f"--master-addr={asked.address}", f"--master-port={asked.port}", "--max-restarts=0"]
-        words += [f"--log-dir={logs}", "--tee=3", *asked.words[asked.words[:1] == ["--"] :]]
+        words += [f"--log-dir={logs}", "--tee=3", *words_of_training]
         try:
             run(parse_args(words))
         except ChildFailedError as error:
             report(asked, error, Path(logs))
+            sys.exit(1)
+        except SignalException:  # another node has the reason
             sys.exit(1)
 
 
