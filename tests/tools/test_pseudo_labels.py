@@ -138,6 +138,7 @@ def test_other_training_options_for_the_same_folder_are_refused(done):
     (("--stop-stage", 8, "--refine", "other"), "--refine takes large-margin or pseudo-labels, not 'other'"),
     (("--stop-stage", 8, "--pl-conf", "conf/no.yaml"), "--pl-conf: no such file: "),
     (("--stop-stage", 8, "--pl-set", "rounds=0"), "'rounds' must be int > 0, not 0"),
+    (("--stop-stage", 8, "--pl-train-set", "augment.prob=0.5"), "by augment.prob=0.5, "),
 ])
 def test_what_cannot_be_done_is_refused_at_once(tmp_path, words, says):
     recipe = Rounds(tmp_path)

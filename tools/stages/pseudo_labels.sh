@@ -33,14 +33,16 @@ print(shlex.quote("labels.file=" + json.dumps(sys.argv[1], ensure_ascii=False)))
   conf_words=(--config "$(pl_option training.config)" --set "seed=$2 $(pl_option training.set) $file")
 }
 
-check_pseudo_labels() { # before the first stage: do the options of stage 8 fit the configuration?
-  local pl_lines conf_words=("${conf_words[@]}")
+check_pseudo_labels() { # before the first stage: do the options of stage 8 fit the configuration and the noises?
+  local pl_lines conf_lines conf_words=("${conf_words[@]}") stage=$((stage < 3 ? stage : 3))
   if [ "${#conf_words[@]}" -eq 0 ]; then
     conf_words=(--config "$exp/config.yaml")
   fi
   read_pseudo_labels "${conf_words[@]}"
   round_words none 0
   python -m wespk.bin.check_config "${conf_words[@]}" >/dev/null
+  conf_lines_of "${conf_words[@]}"
+  check_noises
 }
 
 plan_8() {
@@ -93,7 +95,6 @@ one_round() { # of the training embeddings of $base, in $exp
     words+=(--exp "$exp") # what it was begun with; the same must be asked for now
   fi
   conf_lines_of "${words[@]}"
-  check_noises
   conf_vetted=
   for number in 3 4 5 6 7; do
     run_stage "$number"
