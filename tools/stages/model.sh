@@ -20,6 +20,10 @@ has_label_file() {
   [ -n "$(conf labels.file)" ]
 }
 
+reads_labels() { # does training ask who speaks? If not, the table need not even be there
+  [[ $(conf objective.name) =~ ^(supervised|contrastive)$ ]]
+}
+
 given_labels() { # the table of the labels that training is given: of $data/train at least, but for what labels.file lacks
   if has_label_noise; then
     printf '%s' "$(training_data)/label_noise/$(conf labels.folder)/utt2spk"
@@ -39,9 +43,10 @@ plan_3() {
   train=$(training_data)
   title=training reads="$train, $data/dev" writes="$exp/checkpoints"
   options=("${conf_lines[@]}")
+  inputs=()
   if has_label_file; then
     inputs=("$(given_labels)")
-  else
+  elif reads_labels; then
     inputs=("$train/utt2spk")
   fi
   if [ "$(conf data.input)" = waves ]; then
@@ -197,7 +202,12 @@ plan_4() {
   title=embeddings options=() outputs=() writes="$home/embeddings"
   if [ "$home" = "$exp" ]; then
     reads="$exp/checkpoints, $data/{eval,train}/feats.scp"
-    inputs=("$(last_checkpoint)" "$data/train/feats.scp" "$(given_labels)")
+    inputs=("$(last_checkpoint)" "$data/train/feats.scp")
+    if reads_labels; then
+      inputs+=("$(given_labels)")
+    else
+      existing inputs "$(given_labels)"
+    fi
     existing outputs "$exp/checkpoints/average.pt"
   else
     reads="$exp/checkpoints/average.pt, $tested/eval/feats.scp"
@@ -281,7 +291,7 @@ work_4() {
     fi
     out=$home/embeddings/$name
     words=()
-    if [ "$name" = train ] && ! has_label_file; then
+    if [ "$name" = train ] && ! has_label_file && { reads_labels || [ -e "$(given_labels)" ]; }; then
       words=(--speaker-means true --utt2spk "$(given_labels)")
     fi
     run python -m wespk.bin.extract_embeddings --data "$tested/$name" --out "$out" --num-jobs "${jobs_of[$name]}" \

@@ -172,7 +172,11 @@ plan_6() {
   outputs=()
   plan_scores
   norm_options
-  inputs+=("$(given_labels)")
+  if reads_labels || [ "$cohort" = speaker ]; then
+    inputs+=("$(given_labels)")
+  else
+    existing inputs "$(given_labels)"
+  fi
   calibrated_kinds
   calibration_inputs
   if [ "${#kinds[@]}" -gt 0 ]; then
