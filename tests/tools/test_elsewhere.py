@@ -65,10 +65,42 @@ def test_genres_of_the_tested_set_are_reported_when_there_are_any(kept, corpora)
     assert "--categories" not in kept[2]
     genres = corpora.other.data / "eval" / "utt2genre"
     genres.write_text("u speech\n")
+    (corpora.other.data / "eval" / "enroll_maps").mkdir()
     _, said, _ = corpora.away(stage=7)
     assert f"stage 7 runs: input {genres} was not there before" in said
     assert words_of(corpora.calls(), "compute_metrics", "--categories") == [str(genres)]
     assert words_of(corpora.calls(), "compute_metrics", "--models") == [f"{corpora.other.data}/eval/enroll_maps"]
+
+
+def test_what_does_not_depend_on_the_tested_set_is_made_once(corpora):
+    words = ("--scoring", "plda", "--plda", "lda-dim=50", "--calibrate", "dev", "--stop-stage", 6)
+    for expected in (1, 0):
+        (corpora.other.data / "eval" / "trials" / "A").write_text(f"u v{expected} target\n")  # so that both are redone
+        _, said, _ = corpora.away(*words, stage=5)
+        trained = [line for line in words_of(corpora.calls(), "train_plda", "--out-dir") if line != "-"]
+        assert trained == [f"{corpora.exp}/plda"] * expected
+        assert words_of(corpora.calls(), "score_plda", "--backend") == [f"{corpora.exp}/plda"] * 3
+        embedded = words_of(corpora.calls(), "extract_embeddings", "--out")
+        assert embedded == [f"{corpora.exp}/calibration/dev"] * 2 * expected
+        assert any("stage 6 runs" in line for line in said)
+
+
+@pytest.mark.parametrize("changes, again", [
+    ("", 0), ("step_options=(b=2);", 1), ('printf other >"$exp/input";', 1), ('printf other >"$exp/made";', 1),
+    ('rm "$exp/made";', 1), ("force=true;", 1), ("force=true home=$exp/on/x;", 0), ("force=true made_here=' thing ';", 0),
+])  # fmt: skip
+def test_a_step_is_made_again_only_for_other_options_inputs_or_outputs_or_by_force(tmp_path, changes, again):
+    """``once`` of tools/stages/calibration.sh, its ``make_thing`` noting each call and leaving a file."""
+    (tmp_path / "input").write_text("input")
+    script = (f"set -eu; WESPK_ROOT='{ROOT}'; . '{ROOT}/tools/run_stage.sh'; "
+              f". '{ROOT}/tools/stages/calibration.sh'; python() {{ '{sys.executable}' \"$@\"; }}; say() {{ :; }}; "
+              'existing() { local -n array=$1; array+=("${@:2}"); }; lock() { printf "%s " "$1" >>"$exp/locks"; }; '
+              f"exp='{tmp_path}' home='{tmp_path}' force=false current=5 step_options=(a=1) step_inputs=('{tmp_path}/input') "
+              f"step_outputs=('{tmp_path}/made'); make_thing() {{ printf x >>\"$exp/calls\"; printf made >\"$exp/made\"; }}; "
+              f"once thing; made_here=' '; {changes} once thing; cat \"$exp/calls\"; current=")  # fmt: skip
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == "x" * (1 + again), done.stderr
+    assert (tmp_path / "locks").read_text() == "exclusive " * (1 + again)
 
 
 def test_names_are_compared_with_the_cohorts_only_within_a_corpus(kept, corpora):

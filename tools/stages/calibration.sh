@@ -103,11 +103,42 @@ plda_kinds() { # $plda_suffix: the suffix of the PLDA scores, if there are any; 
   fi
 }
 
-train_backend() { # the PLDA model, in $home/plda
+# What scoring needs and what does not depend on the evaluation set is made once, in $exp, and serves every --eval-data:
+# step $1 by the function make_$1, if its own account, of $step_options and $step_inputs, does not say that it is there.
+made_here=' '
+once() {
+  local reason flags=() mark=("$WESPK_ROOT/tools/stage_mark.py") note=$exp/.stages/$1.json outputs=() outputs_flags=()
+  add_flags flags --option "${step_options[@]}"
+  add_flags flags --input "${step_inputs[@]}"
+  if reason=$(python "${mark[@]}" check "$note" "${flags[@]}") &&
+    { [ "$force" = false ] || [ "$home" != "$exp" ] || [[ $made_here == *" $1 "* ]]; }; then
+    return
+  fi
+  lock exclusive "$exp"
+  say "stage $current makes $1 in $exp, for every evaluation set: ${reason:-current, but --force}"
+  python "${mark[@]}" begin "$note" "${flags[@]}"
+  "make_$1"
+  existing outputs "${step_outputs[@]}"
+  add_flags outputs_flags --output "${outputs[@]}"
+  python "${mark[@]}" "done" "$note" "${outputs_flags[@]}"
+  made_here+="$1 "
+  if [ "$home" != "$exp" ]; then
+    lock shared "$exp"
+  fi
+}
+
+backend() { # the PLDA model, in $exp/plda
+  local step_options=("plda=$plda") step_inputs=("$exp"/embeddings/train/xvector.{scp,ark} "$(given_labels)")
+  local step_outputs=("$exp"/plda/{backend.json,mean.vec,transform.mat,plda})
+  existing step_inputs "$(plda_word adapt-embeddings)"
+  once plda
+}
+
+make_plda() {
   local words
   plda_words
   run python -m wespk.bin.train_plda --embeddings "$exp/embeddings/train/xvector.scp" --utt2spk "$(given_labels)" \
-    --out-dir "$home/plda" "${words[@]}"
+    --out-dir "$exp/plda" "${words[@]}"
 }
 
 calibrated_kinds() { # $kinds: the suffixes of the scores that are calibrated, each to SUFFIX.llr; and what plda_kinds sets
@@ -197,9 +228,20 @@ calibration_trials() {
     source=$data/train others=$home/calibration/cohort.scp
     return
   fi
-  key=$data/dev/trials/dev heard=$home/calibration/dev/xvector.scp
+  key=$data/dev/trials/dev heard=$exp/calibration/dev/xvector.scp
   source=$data/dev others=$exp/embeddings/train/xvector.scp
-  words=(--exp "$exp" --data "$data/dev" --out "$home/calibration/dev")
+  held_out
+}
+
+held_out() { # the embeddings of the held-out speakers, in $exp/calibration/dev
+  local step_options=() step_inputs=("$exp/checkpoints/average.pt" "$data/dev/feats.scp")
+  local step_outputs=("$exp"/calibration/dev/xvector.{scp,ark})
+  existing step_inputs "$data"/dev/feats/*.ark
+  once held_out_embeddings
+}
+
+make_held_out_embeddings() {
+  local words=(--exp "$exp" --data "$data/dev" --out "$exp/calibration/dev")
   run python -m wespk.bin.extract_embeddings "${words[@]}" --device "$(if [ "$num_gpus" -gt 0 ]; then
     printf cuda
   else
@@ -226,7 +268,8 @@ work_calibration() {
       --out "$folder/cosine.$score_norm"
   fi
   if [ "$scoring" = plda ]; then
-    run python -m wespk.bin.score_plda --trials "$key" --embeddings "$heard" --backend "$home/plda" --out "$folder/plda"
+    backend
+    run python -m wespk.bin.score_plda --trials "$key" --embeddings "$heard" --backend "$exp/plda" --out "$folder/plda"
   fi
   measure_quality "$folder/quality" "$key" "$heard" "$source" --cohort-scp "$others" "${cohort_words[@]}"
   quality_tables "$folder/quality"

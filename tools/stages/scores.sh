@@ -107,7 +107,7 @@ plan_5() {
   fi
   if [ "$scoring" = plda ]; then
     options+=("${plda_options[@]}") inputs+=("$(given_labels)") writes+=", LIST.plda"
-    existing outputs "$home"/plda/{backend.json,mean.vec,transform.mat,plda}
+    existing inputs "$(plda_word adapt-embeddings)"
   fi
   score_files cosine "${suffixes[@]}" "${plda_suffix[@]}"
   existing outputs "${scores[@]}"
@@ -132,7 +132,7 @@ work_5() {
     say "stage $current makes no LIST.bias.llr: with mining ($(mining | cut -c 2-)) the loss's bias is no log-odds"
   fi
   if [ "$scoring" = plda ]; then
-    train_backend
+    backend
   fi
   for name in "${names[@]}"; do
     out=$home/scores/$name.cosine
@@ -151,7 +151,7 @@ work_5() {
     if [ "$scoring" = plda ]; then
       out=$home/scores/$name.plda
       run python -m wespk.bin.score_plda --trials "$tested/eval/trials/$name" --out "$out" \
-        --embeddings "$home/embeddings/eval/xvector.scp" --backend "$home/plda" "${models[@]}"
+        --embeddings "$home/embeddings/eval/xvector.scp" --backend "$exp/plda" "${models[@]}"
       agree "$out" "$(count "$out")" "$(count "$tested/eval/trials/$name")"
     fi
   done
