@@ -48,15 +48,20 @@ class GridEngine:
         return words
 
     def words(self, batch, submission):
-        words = ["qsub", "-terse", "-N", batch.name, "-S", "/bin/bash", "-b", "n", "-r", "n", "-j", "y"]
-        words += ["-wd", str(batch.folder), "-o", f"{submission.number}.{'$TASK_ID' if submission.is_array else '1'}.out"]
+        # the script is started as a program, not by a login shell, whose profile may do anything or take its time
+        words = ["qsub", "-terse", "-N", batch.name, "-b", "y", "-shell", "n", "-r", "n", "-j", "y"]
+        if "$" in str(batch.folder):  # some names behind it are replaced in these two, and nothing keeps them
+            words += ["-wd", "/", "-o", "/dev/null"]
+        else:
+            words += ["-wd", str(batch.folder)]
+            words += ["-o", f"{submission.number}.{'$TASK_ID' if submission.is_array else '1'}.out"]
         for option, key in (("-q", "queue"), ("-P", "project")):
             words += [option, self.settings[key]] if self.settings[key] else []
         words += self.resources() + self.settings["options"]
         if submission.is_array:
             words += ["-t", f"1-{len(submission.indices)}"]
             words += ["-tc", str(submission.at_once)] if submission.at_once else []
-        return [*words, str(batch.folder / f"{submission.number}.sh")]
+        return [*words, "/bin/bash", str(batch.folder / f"{submission.number}.sh")]
 
     @staticmethod
     def submit(words, folder):
@@ -95,9 +100,10 @@ class GridEngine:
 
     @staticmethod
     def fates(id):
-        """From the account of what has ended; jobs deleted before they ran have none there."""
+        """Why jobs never began, or the account of what has ended; jobs deleted before they ran have none there."""
+        _, output, _ = call(["qstat", "-j", id])
+        found = {int(n): Fate(text) for n, text in re.findall(r"^error reason +(\d+): +(.*)", output, re.MULTILINE)}
         status, output, _ = call(["qacct", "-j", id], seconds=QACCT_SECONDS)
-        found = {}
         for entry in re.split(r"^=+$", output, flags=re.MULTILINE) if not status else ():
             known = dict(re.findall(r"^(\w+) +(.*?) *$", entry, re.MULTILINE))
             task = known.get("taskid", "")
