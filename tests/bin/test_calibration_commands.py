@@ -160,6 +160,13 @@ def test_enrolments_of_several_utterances_are_measured_as_one(place):
     assert measure(place, place / "list", "eval", models=place / "models") == 1
 
 
+def test_few_trials_for_measures_of_quality_are_warned_of(measured, capsys):
+    given = {"scores": measured / "train.cosine", "trials": measured / "cal/trials", "out": measured / "model.json"}
+    for quality, warned in (("", False), (tables(measured, "train", "duration"), True)):
+        assert run(train_calibration, quality=quality, **given) == 0
+        assert ("too few to learn from measures of quality as well (3 weights)" in capsys.readouterr().err) == warned
+
+
 def test_a_trial_has_the_same_ratio_whichever_side_comes_first(measured):
     names = ("duration", "magnitude", "cohort")
     run(train_calibration, scores=measured / "train.cosine", trials=measured / "cal/trials",

@@ -81,5 +81,5 @@ def test_the_report_states_how_enrolments_were_averaged(folder, kind, words):
     averaged = json.loads((folder / "results/metrics.json").read_text())["lists"][0]["averaged"]
     assert averaged == {"enrolments": 1, "least": 2, "most": 2, "mean": kind}
     assert run(make_report, metrics=folder / "results/metrics.json", out_dir=folder / "results") == 0
-    line = f"list: 1 enrolments are averages over 2 utterances each: the mean of their {words}.\n"
+    line = f"list: 1 enrolment is an average over 2 utterances: the mean of their {words}.\n"
     assert line in (folder / "results/RESULTS.md").read_text()

@@ -89,6 +89,8 @@ def test_the_report_is_of_raw_and_calibrated_scores_and_needs_both(stages):
     (measured,) = calls_of(stages, "compute_metrics")
     for kind in ("cosine", "cosine.asnorm", "plda", "cosine.asnorm.llr", "plda.llr"):
         assert f"scores/B.{kind}," in measured
+    (told,) = calls_of(stages, "make_report")
+    assert "learnt from trials among the held-out speakers, with quality measures (duration,cohort), for a prior of 0.05." in told
     status, _, errors = stages.only(7, *PLDA, "--calibrate", "dev", check=False)
     assert status == 1 and "stage 7 builds on stage 6, which is out of date (option quality" in errors
     (stages.exp / "scores" / "A.plda.llr").unlink()

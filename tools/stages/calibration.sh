@@ -250,6 +250,15 @@ make_held_out_embeddings() {
   run python -m wespk.bin.extract_embeddings "${words[@]}" --merge true
 }
 
+about_calibration() { # for the report: what the log-likelihood ratios of stage 6 were learnt from
+  local who="the held-out speakers"
+  if [ "$calibrate" = train ]; then
+    who="some training speakers, whom the network knows"
+  fi
+  printf '%s' "The calibrated scores, *.llr, are log-likelihood ratios learnt from trials among $who\
+${quality:+, with quality measures ($quality)}, for a prior of $p_target."
+}
+
 work_calibration() {
   local key heard source others kind kinds name mean tables models plda_suffix plda_options cohort_words=() folder=$home/calibration
   calibrated_kinds

@@ -306,7 +306,7 @@ check_7() {
 }
 
 work_7() {
-  local name suffix suffixes reported kinds plda_suffix plda_options scores='' keys='' readings='' measure=() words=()
+  local name suffix suffixes reported kinds plda_suffix plda_options scores='' keys='' readings='' measure=() words=() about=
   report_suffixes
   for name in "${names[@]}"; do
     for suffix in "${reported[@]}"; do
@@ -328,8 +328,14 @@ work_7() {
     words+=(--expected "$expected")
   fi
   if [ "$home" != "$exp" ]; then
-    words+=(--title "$(basename "$exp") on $eval_name" --about "Trained on $(training_data); tested on $tested/eval. The \
-mean that is subtracted and the cohort are of the training set.")
+    words+=(--title "$(basename "$exp") on $eval_name")
+    about="Trained on $(training_data); tested on $tested/eval. The mean that is subtracted and the cohort are of the training set."
+  fi
+  if [ "$calibrate" != none ]; then
+    about+=${about:+ }$(about_calibration)
+  fi
+  if [ -n "$about" ]; then
+    words+=(--about "$about")
   fi
   run python -m wespk.bin.compute_metrics --scores "$scores" --trials "$keys" --utt2spk "$tested/eval/utt2spk" \
     --out "$home/results/metrics.json" "${measure[@]}" >/dev/null

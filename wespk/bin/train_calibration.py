@@ -4,6 +4,8 @@ import sys
 
 from wespk.utils.cli import main
 
+FEW_TRIALS = 1000  # of targets or nontargets, below which weights of quality measures are not to be trusted
+
 
 def train_calibration(scores: str, trials: str, out: str, quality: str = "", p_target: float = 0.05, l2: float = 0.0):
     """Fit a calibration, of one system or a fusion of several, to labelled trials: weighted logistic regression.
@@ -26,6 +28,10 @@ def train_calibration(scores: str, trials: str, out: str, quality: str = "", p_t
     if len(model.weights) == 1 and model.weights[0] < 0:
         print(f"WARNING: {out}: the weight of {model.names[0]} is negative: higher scores count as less likely targets; are "
               f"the labels of {trials} right, and are the scores no distances?", file=sys.stderr)
+    if words[1] and min(counts) < FEW_TRIALS:
+        print(f"WARNING: {out}: {counts[0]} target and {counts[1]} nontarget trials are too few to learn from measures of quality "
+              f"as well ({len(model.weights)} weights); with fewer than {FEW_TRIALS} of a kind they do more harm than good, as a "
+              "rule: leave --quality out, or make more trials", file=sys.stderr)  # fmt: skip
     print(f"{out}: llr = {model.offset:.4g}{terms}; {counts[0]} target and {counts[1]} nontarget trials, min-Cllr of "
           f"the first scores {before:.4f}, Cllr after {after:.4f} bits")  # fmt: skip
 

@@ -111,7 +111,8 @@ def _averages(name, of):
     if of["most"] > of["least"]:
         utterances = f"{of['least']} to {of['most']} utterances"
     kind = {"normalised": "of their centred, length-normalised embeddings", "plain": "of their embeddings as they are"}
-    return f"{name}: {of['enrolments']} enrolments are averages over {utterances} each: the mean {kind[of['mean']]}."
+    what = "1 enrolment is an average" if of["enrolments"] == 1 else f"{of['enrolments']} enrolments are averages"
+    return f"{name}: {what} over {utterances}: the mean {kind[of['mean']]}."
 
 
 def check_expected(results, expected):
