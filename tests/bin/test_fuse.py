@@ -53,7 +53,7 @@ def test_the_fusion_is_better_than_each_and_stands_beside_them(place):
     cllr = [system["metrics"]["cllr"]["value"] for system in found["systems"]]
     assert cllr[0] < 0.8 * min(cllr[1:])
     report = (place / "exp/a+b/results/RESULTS.md").read_text()
-    assert "Fusion of a, b, learnt from the trials that calibrated them." in report and "actDCF" in report
+    assert "Fusion of a, b, learnt from the trials that calibrated them. Beside it" in report and "actDCF" in report
     weights = json.loads((place / "exp/a+b/fusion.json").read_text())["weights"]
     llr, ours = read_scores(place / "exp/a+b/scores/list.fusion.llr")[2], 0
     for exp, weight in zip("ab", weights):
@@ -70,6 +70,17 @@ def test_kinds_of_one_experiment_may_be_fused(place):
     assert [system["name"] for system in found["systems"]] == ["fusion", "cosine", "plda"]
 
 
+def test_measures_of_quality_of_the_first_experiment_may_be_taken_into_account(place):
+    keys = sorted(line.split()[0] for line in (place / "data/eval/utt2spk").read_text().splitlines())
+    values = {key: f"{value:.6f}" for key, value in zip(keys, np.random.default_rng(1).normal(size=len(keys)))}
+    for folder in ("quality", "list.quality"):
+        write_table(place / "exp/a/calibration" / folder / "duration", values)
+    assert fusing(place, quality="duration") == 0
+    names = json.loads((place / "exp/a+b/fusion.json").read_text())["names"]
+    assert names == ["score1", "score2", "duration.min", "duration.difference"]
+    assert "with quality measures (duration)" in (place / "exp/a+b/results/RESULTS.md").read_text()
+
+
 def test_what_cannot_be_fused_is_named(place, capsys):
     def refused(text, **changes):
         assert fusing(place, **changes) == 1 and text in capsys.readouterr().err
@@ -79,6 +90,7 @@ def test_what_cannot_be_fused_is_named(place, capsys):
     refused("exp/a/calibration/plda.json: no such file; run stages 5 and 6 with --calibrate there and --scoring plda",
             kinds="cosine,plda")  # fmt: skip
     refused("there are no trial lists", data=place)
+    refused("calibration/quality/snr: no such file; run stage 6 with --calibrate and --quality snr there", quality="snr")
     refused("list.other.cosine: no such file", trials="list.other")
     lines = (place / "exp/b/calibration/cosine").read_text().splitlines(keepends=True)
     (place / "exp/b/calibration/cosine").write_text("".join(lines[::-1]))

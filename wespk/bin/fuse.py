@@ -4,7 +4,7 @@ from wespk.utils.cli import main
 
 
 def fuse(exps: str, data: str, out: str, kinds: str = "cosine.asnorm", p_target: float = 0.05, l2: float = 0.0,
-         trials: str = "", bootstrap: int = 1000, enroll_mean: str = "normalised"):  # fmt: skip
+         trials: str = "", bootstrap: int = 1000, enroll_mean: str = "normalised", quality: str = ""):  # fmt: skip
     """Fuse calibrated systems by logistic regression into log-likelihood ratios, measure them, and write the report.
 
     The fusion is learnt from the trials that calibrated the systems (run.sh --calibrate dev or train, the same for all),
@@ -21,6 +21,8 @@ def fuse(exps: str, data: str, out: str, kinds: str = "cosine.asnorm", p_target:
         trials: lists to score, comma-separated; empty: all of DATA/eval/trials
         bootstrap: number of resamples; 0: no intervals and no comparisons
         enroll_mean: how the systems averaged enrolments of several utterances, normalised or plain: the report says so
+        quality: measures to be taken into account, comma-separated, out of duration, magnitude, cohort and snr: those that
+            stage 6 measured for the first experiment (run.sh --quality); empty: none
     """
     import json
     from pathlib import Path
@@ -38,7 +40,7 @@ def fuse(exps: str, data: str, out: str, kinds: str = "cosine.asnorm", p_target:
     lists = words(trials) or sorted(path.name for path in (evaluation / "trials").glob("[!.]*") if path.is_file())
     if not lists:
         raise InputError(f"{evaluation}/trials: there are no trial lists; run stage 1, or give the data folder with --data")
-    print(fusion.fuse(systems, lists, out, p_target, l2)[1])
+    print(fusion.fuse(systems, lists, out, p_target, l2, words(quality))[1])
     scores = [path for name in lists for path in (fusion.fused(out, name), *(f"{s.scores(name)}.llr" for s in systems))]
     keys = [str(evaluation / "trials" / name) for name in lists for _ in range(len(systems) + 1)]
     models = str(evaluation / "enroll_maps") if (evaluation / "enroll_maps").is_dir() else ""
@@ -47,7 +49,9 @@ def fuse(exps: str, data: str, out: str, kinds: str = "cosine.asnorm", p_target:
                              str(evaluation / "utt2spk"), num_resamples=bootstrap, categories=genres, models=models,
                              enroll_mean=enroll_mean)  # fmt: skip
     write_text(Path(out) / "results" / "metrics.json", json.dumps(results, indent=1) + "\n")
-    about = f"Fusion of {', '.join(system.name for system in systems)}, learnt from the trials that calibrated them."
+    about = (f"Fusion of {', '.join(system.name for system in systems)}, learnt from the trials that calibrated them"
+             f"{f', with quality measures ({quality})' * bool(quality)}. Beside it stand their own calibrated scores, which may "
+             "have been learnt with other measures.")  # fmt: skip
     make_report(f"{out}/results/metrics.json", f"{out}/results", about=about)
 
 

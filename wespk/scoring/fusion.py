@@ -51,10 +51,11 @@ def systems_of(experiments, kinds):
     return found
 
 
-def fuse(systems, lists, out, p_target=0.05, l2=0.0):
+def fuse(systems, lists, out, p_target=0.05, l2=0.0, quality=()):
     """Learn the fusion of ``systems`` and score ``lists`` (names) with it: returns (``Calibration``, what was said of it).
 
-    Writes OUT/fusion.json and OUT/scores/LIST.fusion.llr. p_target, l2: see ``logistic.fit``. Raises ``InputError`` for
+    Writes OUT/fusion.json and OUT/scores/LIST.fusion.llr. p_target, l2: see ``logistic.fit``; quality: names of measures that
+    stage 6 has left beside the scores of the first system's experiment (run.sh --quality). Raises ``InputError`` for
     systems whose trials differ, and lists that one of them has not scored.
     """
     for system in systems:
@@ -63,13 +64,16 @@ def fuse(systems, lists, out, p_target=0.05, l2=0.0):
             raise InputError(f"{system.scores(lost)}: no such file; score {lost} with all of the systems (stages 5 and 6)")
     trials = _key(systems[0])
     learnt_from = [str(system.folder / "calibration" / system.kind) for system in systems]
-    model, counts, before, after = train_files(learnt_from, [], trials, p_target, l2)
+    measures = _measures(systems[0], "quality", quality)
+    model, counts, before, after = train_files(learnt_from, measures, trials, p_target, l2)
     path = Path(out) / f"{NAME}.json"
-    model.save(path, {"scores": learnt_from, "quality": [], "trials": trials, "systems": [s.name for s in systems]})
+    model.save(path, {"scores": learnt_from, "quality": measures, "trials": trials, "systems": [s.name for s in systems]})
     for name in lists:
-        enroll, test, llr = calibrate_files(path, [system.scores(name) for system in systems], [])
+        measures = _measures(systems[0], f"{name}.quality", quality)
+        enroll, test, llr = calibrate_files(path, [system.scores(name) for system in systems], measures)
         write_scores(fused(out, name), enroll, test, llr)
-    terms = "".join(f" {weight:+.4g} ({system.name})" for weight, system in zip(model.weights, systems))
+    names = [system.name for system in systems] + model.names[len(systems) :]
+    terms = "".join(f" {weight:+.4g} ({name})" for weight, name in zip(model.weights, names, strict=True))
     return model, (f"{path}: llr = {model.offset:.4g}{terms}; {counts[0]} target and {counts[1]} nontarget trials, "
                    f"min-Cllr of the first system {before:.4f}, Cllr of the fusion {after:.4f} bits")  # fmt: skip
 
@@ -77,6 +81,15 @@ def fuse(systems, lists, out, p_target=0.05, l2=0.0):
 def fused(out, name):
     """The file of the fusion's scores of a list."""
     return str(Path(out) / "scores" / f"{name}.{NAME}.llr")
+
+
+def _measures(system, folder, names):
+    """The tables of measures in a folder of a system's calibration."""
+    paths = [str(system.folder / "calibration" / folder / name) for name in names]
+    lost = next((path for path in paths if not os.path.isfile(path)), None)
+    if lost is not None:
+        raise InputError(f"{lost}: no such file; run stage 6 with --calibrate and --quality {','.join(names)} there")
+    return paths
 
 
 def _key(system):
