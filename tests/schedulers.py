@@ -101,12 +101,12 @@ class Slurm(Cluster):
         self.daemon("slurmctld", "slurmctld", "-D", "-i")
         for node in self.nodes:
             self.start_node(node)
-        wait_for(self._idle, f"Slurm ({self.folder})")
+        wait_for(self.idle, f"Slurm ({self.folder})")
 
     def start_node(self, node):
         self.daemon(node, "slurmd", "-D", "-N", node)
 
-    def _idle(self):
+    def idle(self):
         states = self.command("sinfo", "-h", "-N", "-t", "idle", "-o", "%N", check=False)
         return len(set(states.split())) == len(self.nodes)
 

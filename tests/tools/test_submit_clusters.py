@@ -23,7 +23,7 @@ SHOW = (
 ODD = "a folder's $HOME, %A:ü"
 # 1 sleeps the first time and says so by a file, the others and the second attempt end at once
 ONCE = "if [ JOB != 1 ] || [ -e '{0}/begun' ]; then exit {1}; fi; touch '{0}/begun'; exec sleep 300"
-ALONE = "mkdir '{0}/busy' || exit 9; sleep 0.3; rmdir '{0}/busy'"
+ALONE = "mkdir '{0}/busy' || exit 9; sleep 1.5; rmdir '{0}/busy'"
 
 
 def wait_for(condition):
@@ -174,3 +174,24 @@ def test_gpus_are_those_that_the_scheduler_gives(slurm, tmp_path):
     assert scenarios.done("gpus") == (0, "")
     seen = [scenarios.log("gpus", f"x.{job}.log").splitlines()[2] for job in "12"]
     assert set(seen) <= {"[0]", "[1]"}
+
+
+def test_a_job_whose_node_dies_is_run_again_on_another(slurm, tmp_path):
+    scenarios = Scenarios("slurm", slurm, Path(tmp_path))
+    begun = tmp_path / "node" / "begun"
+    # the shell, the program that runs it and Slurm's own process above that: what goes with the machine
+    first = f"echo $SLURMD_NODENAME $$ $PPID $(ps -o ppid= -p $PPID) >'{begun}.new'; mv '{begun}.new' '{begun}'; sleep 300"
+    scenarios.start("node", "x.log", "bash", "-c", f"if [ -e '{begun}' ]; then echo $SLURMD_NODENAME; else {first}; fi")
+    wait_for(begun.exists)
+    node, *processes = begun.read_text().split()
+    slurm.kill(node)
+    for process in reversed(processes):
+        os.kill(int(process), signal.SIGKILL)
+    try:
+        status, errors = scenarios.done("node")
+    finally:
+        slurm.start_node(node)
+        wait_for(slurm.idle)
+    assert status == 0 and f"the job was lost (Slurm: NODE_FAIL on {node})" in errors
+    other = scenarios.log("node", "x.log").splitlines()[-2]
+    assert other in slurm.nodes and other != node
