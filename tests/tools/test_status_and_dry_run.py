@@ -80,6 +80,14 @@ def test_a_stage_at_work_names_its_process_and_one_that_was_killed_is_interrupte
     assert found[3] == ("interrupted", "stopped by a signal after step 12")
 
 
+def test_options_of_stage_one_need_not_be_given_again_but_must_not_be_others(scored):
+    scored.only(1, "--dev-speakers", 7)
+    assert states(scored)[1] == ("whole", "")
+    assert states(scored, "--dev-speakers", 8)[1] == ("stale", "option dev_speakers was '7', is '8'")
+    (scored.data / "eval" / "trials" / "A").write_text("others")
+    assert states(scored)[1] == ("stale", f"its output {scored.data}/eval/trials has changed")
+
+
 def test_an_experiment_that_there_is_not_is_missing(scored):
     found = states(scored, "--exp", scored.folder / "none")
     assert found[2] == ("whole", "") and {found[n][0] for n in (3, 4, 5, 6, 7)} == {"missing"}

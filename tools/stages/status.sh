@@ -6,10 +6,7 @@
 read_conf_as_recorded() { # $conf_lines, as read_conf does, but nothing is checked and no experiment need be there
   local words=()
   if [ -z "$config$overlay$set$epochs$seed" ] && [[ $given == *" exp "* ]] && [ -e "$exp/config.yaml" ]; then
-    conf_lines_of --exp "$exp"
-    if ! grep -qs '"model.feat_dim"' "$exp/.stages/3.json"; then # follows from the features
-      without_feat_dim
-    fi
+    conf_lines_of_trained
   else
     describe_conf
     words=("${conf_words[@]}")
@@ -24,8 +21,12 @@ read_conf_as_recorded() { # $conf_lines, as read_conf does, but nothing is check
   fi
 }
 
-without_feat_dim() {
+conf_lines_of_trained() { # $conf_lines: the options that the experiment was trained with
   local line kept=()
+  conf_lines_of --exp "$exp"
+  if grep -qs '"model.feat_dim"' "$exp/.stages/3.json"; then
+    return
+  fi # else it was not asked for, and follows from the features
   for line in "${conf_lines[@]}"; do
     if [[ $line != model.feat_dim=* ]]; then
       kept+=("$line")
@@ -65,10 +66,15 @@ find_state() {
   elif [ -e "$mark" ]; then
     current=$1 log='' options=() inputs=() outputs=() beyond=() marks=()
     "plan_$1"
+    if [ "$1" -eq 1 ]; then # its options need not be given again, as for later stages
+      given_to_1
+      add_flags flags --input "${outputs[@]}"
+    else
+      add_flags flags --input "${inputs[@]}"
+    fi
     add_flags flags --option "${options[@]}"
-    add_flags flags --input "${inputs[@]}"
     add_flags extra --beyond "${beyond[@]}"
-    why=$(account "$1" check "${flags[@]}" "${extra[@]}") || state=stale
+    why=$(account "$1" "$(if [ "$1" -eq 1 ]; then echo ready; else echo check; fi)" "${flags[@]}" "${extra[@]}") || state=stale
     current=
   elif [ -e "$mark.begun" ]; then
     state=interrupted
@@ -93,6 +99,22 @@ show_stages() { # numbers, after the words to put before them
   done
 }
 
+show_rounds() { # of pseudo-labels, those that were begun: stages 3 to 7 of each, with what they were trained with
+  local base=$exp round
+  for ((round = 1; ; round++)); do
+    exp=$base-pl$round home=$base-pl$round
+    if [ ! -e "$exp/config.yaml" ]; then
+      if [ -e "$exp/pseudo_labels/utt2spk" ]; then
+        printf 'round %s     %s, where training has not begun\n' "$round" "$exp"
+      fi
+      return
+    fi
+    printf 'round %s     %s\n' "$round" "$exp"
+    conf_lines_of_trained
+    show_stages 8/ 3 4 5 6 7
+  done
+}
+
 show_status() {
   local base=$exp
   printf 'data        %s\nexperiment  %s\n' "$data" "$exp"
@@ -110,5 +132,9 @@ show_status() {
     fine_tuning_words "$base"
     conf_lines_of "${conf_words[@]}"
     show_stages 8/ 3 4 5 6 7
+  fi
+  if [ -z "$eval_data" ] && [ "$refine" = pseudo-labels ]; then
+    exp=$base
+    show_rounds
   fi
 }
