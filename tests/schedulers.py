@@ -32,7 +32,7 @@ def free_ports(number):
         return [s.getsockname()[1] for s in sockets]
 
 
-def wait_for(condition, what, seconds=60):
+def wait_for(condition, what, seconds=180):
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

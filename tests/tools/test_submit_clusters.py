@@ -27,7 +27,7 @@ ALONE = "mkdir '{0}/busy' || exit 9; sleep 1.5; rmdir '{0}/busy'"
 
 
 def wait_for(condition):
-    for _ in range(1200):
+    for _ in range(3600):
         if condition():
             return
         time.sleep(0.05)
@@ -63,7 +63,7 @@ class Scenarios:
 
     def done(self, title):
         """(exit status, errors) once it has ended."""
-        status = self.running[title].wait(timeout=120)
+        status = self.running[title].wait(timeout=240)
         return status, (self.folder / title / "err").read_text()
 
     def log(self, title, name):
