@@ -1,11 +1,14 @@
 """Stage 8 of recipes without labels: rounds of pseudo-labels beside the experiment; entry points are fakes."""
 
+import subprocess
+
 import pytest
 import yaml
 
 from tests.conftest import ROOT
 from tests.tools.test_stages import CURRENT, SCRIPT, Stages, as_kept, keep_copy
 from tools.pseudo_label_conf import pseudo_label_conf
+from wespk.training.objectives import OBJECTIVES, find_objective
 from wespk.utils.errors import InputError
 
 PLAIN = """
@@ -161,6 +164,48 @@ def test_a_speaker_cohort_of_partly_labelled_utterances_is_refused(done):
     words = ("--stage", 6, "--stop-stage", 6, "--exp", done.rounds[0], "--cohort", "speaker")
     status, _, errors = done.run(*words, check=False)
     assert status == 1 and "--cohort speaker wants a speaker of every training utterance" in errors
+
+
+def test_a_table_of_what_is_done_shows_the_rounds_that_were_begun(done):
+    _, said, errors = done.run("--status", "--exp", done.exp)
+    assert errors == "" and not done.calls() and not any("stale" in line for line in said)
+    second = done.rounds[1] / "config.yaml"
+    rounds = [line for line in done.run("--status", "--exp", done.exp)[1] if "-pl" in line]
+    assert [line.split()[0] for line in rounds] == ["1", "2"] and rounds[1].endswith(str(done.rounds[1]))
+    assert sum(line.split()[-1:] == ["whole"] for line in said) == 7 + 2 * 5
+    second.unlink()
+    (done.rounds[0] / "pseudo_labels" / "utt2spk").write_text("of others\n")
+    _, said, _ = done.run("--status", "--exp", done.exp)
+    assert said[-1].endswith(f"{done.rounds[1]}, where training has not begun")
+    assert any("training" in line and f"{done.rounds[0]}/pseudo_labels/utt2spk has changed" in line for line in said)
+
+
+CLUSTERING = f"""
+set -euo pipefail
+. '{ROOT}/tools/stages/pseudo_labels.sh'
+run() {{ printf '%s|' "$@"; }}
+submit=(python far.py) threads=3 home=/e-pl1 base=/e data=/none pl_seed=4 pl_lines=(rounds=1 clusters.min_utts=2)
+work_8
+"""
+
+
+@pytest.mark.parametrize("cmd, gpus, launcher, device", [
+    ("local", 2, "python|", "cuda"),
+    ("slurm", 8, "python|far.py|--gpus|1|--num-threads|3|/e-pl1/pseudo_labels/log/cluster.log|python|", "cuda"),
+    ("slurm", 0, "python|far.py|--gpus|0|--num-threads|3|/e-pl1/pseudo_labels/log/cluster.log|python|", "cpu"),
+])
+def test_with_a_scheduler_the_clustering_is_a_job_that_has_its_gpu(cmd, gpus, launcher, device):
+    done = subprocess.run(["bash", "-c", f"cmd={cmd} num_gpus={gpus}\n{CLUSTERING}"], capture_output=True, text=True, check=True)
+    assert done.stdout == (f"{launcher}-m|wespk.bin.cluster_embeddings|--embeddings|/e/embeddings/train/xvector.scp|--out|"
+                           f"/e-pl1/pseudo_labels|--seed|4|--device|{device}|--min-utts|2|")
+
+
+def test_the_stages_know_which_objectives_read_labels():
+    find_objective({"objective": {"name": "supervised"}})  # which registers all
+    names = OBJECTIVES.names()
+    script = f". '{ROOT}/tools/stages/model.sh'\nconf() {{ printf %s $name; }}\nfor name; do reads_labels && echo $name; done; true"
+    done = subprocess.run(["bash", "-c", script, "bash", *names], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [name for name in names if "crops" not in OBJECTIVES.find(name).sections] != []
 
 
 CONFS = ROOT / "egs" / "voxceleb" / "selfsup" / "conf"

@@ -21,7 +21,7 @@ has_label_file() {
 }
 
 reads_labels() { # does training ask who speaks? If not, the table need not even be there
-  [[ $(conf objective.name) =~ ^(supervised|contrastive)$ ]]
+  [[ ! $(conf objective.name) =~ ^(sdpn|dino|moco|simclr)$ ]]
 }
 
 given_labels() { # the table of the labels that training is given: of $data/train at least, but for what labels.file lacks

@@ -67,7 +67,11 @@ check_8() {
 }
 
 work_8() {
-  local line name words=()
+  local line name words=() launcher=(python)
+  if [ "$cmd" != local ]; then
+    log=$home/pseudo_labels/log/cluster.log
+    launcher=("${submit[@]}" --gpus "$((num_gpus > 0 ? 1 : 0))" --num-threads "$threads" "$log" python)
+  fi
   for line in "${pl_lines[@]}"; do
     if [[ $line == clusters.* ]]; then
       name=${line%%=*}
@@ -78,7 +82,7 @@ work_8() {
   if [ -e "$data/train/utt2spk" ]; then # who really speaks, for a report
     words+=(--speakers "$data/train/utt2spk")
   fi
-  run python -m wespk.bin.cluster_embeddings --embeddings "$base/embeddings/train/xvector.scp" \
+  run "${launcher[@]}" -m wespk.bin.cluster_embeddings --embeddings "$base/embeddings/train/xvector.scp" \
     --out "$home/pseudo_labels" --seed "$pl_seed" --device "$(if [ "$num_gpus" -gt 0 ]; then
       printf cuda
     else
@@ -106,11 +110,11 @@ pseudo_labels() { # stage 8
   current=8 title=pseudo-labels log=
   need 4 "$base/embeddings/train/xvector.scp"
   build_on 4 "$base"/embeddings/train/xvector.{scp,ark}
-  lock shared "$base"
   read_pseudo_labels --config "$base/config.yaml"
   rounds=$(pl_option rounds) pl_seed=$(conf seed)
   say "stage 8, pseudo-labels: $base/embeddings/train -> $base-pl1 to -pl$rounds, by stages 3 to 7"
   for ((round = 1; round <= rounds; round++)); do
+    lock shared "$base"
     expected= # recorded of the last round, or with earlier stages of the experiment itself
     if [ "$round" -eq "$rounds" ] && [ "$stage" -eq 8 ]; then
       expected=$last

@@ -22,15 +22,13 @@ def cluster_embeddings(embeddings: str, out: str, number: int, seed: int = 0, ce
         keep: share of each cluster that is kept, those nearest to its centre
         min_utts: clusters with fewer utterances are left out, and their utterances
         speakers: table of who really speaks, for a report on how well the clusters agree with it; it decides nothing
-        device: cpu or cuda
+        device: cpu, cuda, or auto (a GPU if there is one)
     """
+    from wespk.embedding.loading import pick_device
     from wespk.scoring.pseudo_labels import make_pseudo_labels
-    from wespk.utils.errors import InputError
 
-    if device not in ("cpu", "cuda"):
-        raise InputError(f"--device takes cpu or cuda, not '{device}'")
     found = make_pseudo_labels(embeddings, out, number, seed, centre, restarts, iterations, tolerance, keep, min_utts,
-                               device, speakers)  # fmt: skip
+                               pick_device(device), speakers)  # fmt: skip
     print(f"{out}: {found['utterances_kept']} of {found['utterances']} utterances in {found['clusters_kept']} "
           f"of {found['clusters']} clusters of {found['sizes_kept'][-1]} to {found['sizes_kept'][0]}; mean cosine with "
           f"the centres {found['mean_cosine']:.3f}, after {found['iterations']} iterations"
