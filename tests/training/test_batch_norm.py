@@ -8,6 +8,7 @@ from torch import nn
 
 from tests.training.test_sdpn import SDPN, objective_and_crops
 from wespk.training.batch_norm import synchronise
+from wespk.training.objectives import Objective
 from wespk.training.optimizers import unused_options
 from wespk.utils import dist
 from wespk.utils.errors import InputError
@@ -33,5 +34,7 @@ def test_several_processes_without_gpus_are_refused_and_one_has_nothing_to_share
     assert not norms(alone.objective, nn.SyncBatchNorm)
     assert "train.sync_batchnorm (one process)" in unused_options(alone.conf, alone.objective)
     monkeypatch.setattr(dist, "world_size", lambda: 2)
+    assert not any("sync_batchnorm" in option for option in unused_options(alone.conf, alone.objective))
+    assert "train.sync_batchnorm (there is no batch norm)" in unused_options(alone.conf, Objective())
     with pytest.raises(InputError, match="takes GPUs, and this run has several processes on cpu"):
         make_trainer("two", SDPN + "train.sync_batchnorm=true")

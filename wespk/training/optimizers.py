@@ -1,6 +1,7 @@
 """The optimiser that a configuration asks for."""
 
 import torch
+from torch import nn
 
 from wespk.training.objectives import METHOD_SECTIONS
 from wespk.utils import dist
@@ -76,6 +77,8 @@ def unused_options(conf, objective):
         unused += ["runtime.shard_head (one process)"]
     if conf["train"]["sync_batchnorm"] and dist.world_size() == 1:
         unused += ["train.sync_batchnorm (one process)"]
+    elif conf["train"]["sync_batchnorm"] and not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in objective.modules()):
+        unused += ["train.sync_batchnorm (there is no batch norm)"]
     if not conf["optimizer"]["decay_all"] and conf["optimizer"]["weight_decay"] == 0:
         unused += ["optimizer.decay_all"]
     return unused
