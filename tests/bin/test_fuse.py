@@ -95,3 +95,49 @@ def test_what_cannot_be_fused_is_named(place, capsys):
     lines = (place / "exp/b/calibration/cosine").read_text().splitlines(keepends=True)
     (place / "exp/b/calibration/cosine").write_text("".join(lines[::-1]))
     refused("exp/b/calibration/cosine:1: not the trial that", trials="list")
+
+
+def test_scores_of_another_time_than_their_calibration_are_not_fused(place, capsys):
+    """The experiment was trained and scored again, without --calibrate."""
+    path = place / "exp/b/scores/list.cosine"
+    enroll, test, scores = read_scores(path)
+    write_scores(path, enroll, test, scores + 0.01)
+    assert fusing(place) == 1 and "list.cosine.llr: not what" in (error := capsys.readouterr().err)
+    assert "run stages 5 and 6 with --calibrate there again" in error
+    (place / "exp/b/scores/list.cosine.llr").unlink()
+    assert fusing(place) == 1 and "b/scores/list.cosine.llr: no such file; score list with all" in capsys.readouterr().err
+    assert not (place / "exp/a+b").exists()
+
+
+def test_the_systems_own_calibration_with_measures_is_known_again(place, capsys):
+    folder, keys = place / "exp/a", sorted(line.split()[0] for line in (place / "data/eval/utt2spk").open())
+    draw = np.random.default_rng(1)
+    for name in ("quality", "list.quality"):
+        write_table(folder / "calibration" / name / "duration", {key: f"{draw.normal():.6f}" for key in keys})
+    learnt, scored = folder / "calibration/quality/duration", folder / "calibration/list.quality/duration"
+    assert run(train_calibration, scores=folder / "calibration/cosine", trials=place / "data/dev/trials/dev", quality=learnt,
+               out=folder / "calibration/cosine.json") == 0
+    assert run(apply_calibration, model=folder / "calibration/cosine.json", scores=folder / "scores/list.cosine",
+               out=folder / "scores/list.cosine.llr", quality=scored) == 0
+    capsys.readouterr()
+    assert fusing(place, quality="duration") == 0
+    assert "fusion.json: " in (error := capsys.readouterr().err) and "are too few to learn from measures" in error
+    assert fusing(place) == 0 and not capsys.readouterr().err
+
+
+def test_an_experiment_is_not_written_over_and_its_kind_of_averages_not_mistaken(place, capsys):
+    def refused(text, **changes):
+        assert fusing(place, **changes) == 1 and text in capsys.readouterr().err
+
+    refused("is one of the experiments, whose results would be lost", out=f"{place}/exp/../exp/b")
+    refused("--enroll-mean plain is about enrolments that are averages", enroll_mean="plain")
+    (place / "exp/b/results").mkdir()
+    averaged = [{"name": "list", "averaged": {"mean": "plain"}}, {"name": "other", "averaged": None}]
+    (place / "exp/b/results/metrics.json").write_text(json.dumps({"lists": averaged}))
+    refused("says that enrolments of list are averages of the kind plain: give --enroll-mean plain")
+
+
+def test_a_calibration_that_cannot_be_read_is_named(place, capsys):
+    for text, says in (("{", "cannot be read"), ("[]", "does not say which trials")):
+        (place / "exp/a/calibration/cosine.json").write_text(text)
+        assert fusing(place) == 1 and f"a/calibration/cosine.json: {says}" in capsys.readouterr().err

@@ -25,12 +25,14 @@ def fuse(exps: str, data: str, out: str, kinds: str = "cosine.asnorm", p_target:
             stage 6 measured for the first experiment (run.sh --quality); empty: none
     """
     import json
+    import sys
     from pathlib import Path
 
     from wespk.bin.make_report import make_report
     from wespk.io.atomic import write_text
     from wespk.scoring import fusion
     from wespk.scoring.evaluation import evaluate_files
+    from wespk.scoring.vectors import check_enroll_mean
     from wespk.utils.errors import InputError
 
     def words(text):
@@ -40,10 +42,15 @@ def fuse(exps: str, data: str, out: str, kinds: str = "cosine.asnorm", p_target:
     lists = words(trials) or sorted(path.name for path in (evaluation / "trials").glob("[!.]*") if path.is_file())
     if not lists:
         raise InputError(f"{evaluation}/trials: there are no trial lists; run stage 1, or give the data folder with --data")
-    print(fusion.fuse(systems, lists, out, p_target, l2, words(quality))[1])
+    models = str(evaluation / "enroll_maps") if (evaluation / "enroll_maps").is_dir() else ""
+    check_enroll_mean(enroll_mean, models)
+    fusion.check(systems, lists, out, enroll_mean)
+    _, said, doubts = fusion.fuse(systems, lists, out, p_target, l2, words(quality))
+    for text in doubts:
+        print(f"WARNING: {out}/{fusion.NAME}.json: {text}", file=sys.stderr)
+    print(said)
     scores = [path for name in lists for path in (fusion.fused(out, name), *(f"{s.scores(name)}.llr" for s in systems))]
     keys = [str(evaluation / "trials" / name) for name in lists for _ in range(len(systems) + 1)]
-    models = str(evaluation / "enroll_maps") if (evaluation / "enroll_maps").is_dir() else ""
     genres = [str(path) for path in (evaluation / "utt2genre",) if path.is_file()]
     results = evaluate_files(scores, keys, [fusion.NAME, *(s.name for s in systems)] * len(lists),
                              str(evaluation / "utt2spk"), num_resamples=bootstrap, categories=genres, models=models,

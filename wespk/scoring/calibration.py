@@ -8,6 +8,8 @@ from wespk.scoring.logistic import fit, load
 from wespk.scoring.quality import features_of
 from wespk.utils.errors import InputError
 
+FEW_TRIALS = 1000  # of targets or nontargets, below which weights of quality measures are not to be trusted
+
 
 def train_files(scores, quality, trials, p_target, l2):
     """Fit a calibration: (``Calibration``, (number of targets, of nontargets), min-Cllr before, Cllr after, in bits).
@@ -27,6 +29,22 @@ def train_files(scores, quality, trials, p_target, l2):
         raise InputError(f"{trials}: {error}") from None
     counts = int((labels == 1).sum()), int((labels == 0).sum())
     return model, counts, min_cllr(first, labels), cllr(model.llr(features), labels)
+
+
+def doubts(model, counts, quality):
+    """Sentences on what of a ``Calibration`` is not to be trusted.
+
+    counts: (targets, nontargets) that it was learnt from; quality: the tables of measures that it takes into account.
+    """
+    found = []
+    if len(model.weights) == 1 and model.weights[0] < 0:
+        found.append(f"the weight of {model.names[0]} is negative: higher scores count as less likely targets; are the "
+                     "labels of the trials right, and are the scores no distances?")  # fmt: skip
+    if quality and min(counts) < FEW_TRIALS:
+        found.append(f"{counts[0]} target and {counts[1]} nontarget trials are too few to learn from measures of quality as "
+                     f"well ({len(model.weights)} weights); with fewer than {FEW_TRIALS} of a kind they do more harm than "
+                     "good, as a rule: leave --quality out, or make more trials")  # fmt: skip
+    return found
 
 
 def calibrate_files(model, scores, quality):

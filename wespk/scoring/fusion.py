@@ -10,8 +10,10 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from wespk.io.tables import write_scores
-from wespk.scoring.calibration import calibrate_files, train_files
+import numpy as np
+
+from wespk.io.tables import read_scores, write_scores
+from wespk.scoring.calibration import calibrate_files, doubts, train_files
 from wespk.utils.errors import InputError
 
 NAME = "fusion"
@@ -51,31 +53,67 @@ def systems_of(experiments, kinds):
     return found
 
 
-def fuse(systems, lists, out, p_target=0.05, l2=0.0, quality=()):
-    """Learn the fusion of ``systems`` and score ``lists`` (names) with it: returns (``Calibration``, what was said of it).
+def check(systems, lists, out, enroll_mean):
+    """Raise ``InputError`` unless the experiments of ``systems`` are fit to be fused into the folder ``out``.
 
-    Writes OUT/fusion.json and OUT/scores/LIST.fusion.llr. p_target, l2: see ``logistic.fit``; quality: names of measures that
-    stage 6 has left beside the scores of the first system's experiment (run.sh --quality). Raises ``InputError`` for
-    systems whose trials differ, and lists that one of them has not scored.
+    Each must have scored and calibrated all ``lists`` (names), by the calibration that lies there now; where its report
+    says how enrolments were averaged, it must be by ``enroll_mean``; and none of them may be ``out``.
     """
     for system in systems:
-        lost = next((name for name in lists if not os.path.isfile(system.scores(name))), None)
-        if lost is not None:
-            raise InputError(f"{system.scores(lost)}: no such file; score {lost} with all of the systems (stages 5 and 6)")
-    trials = _key(systems[0])
+        if Path(os.path.abspath(out)) == system.folder:
+            raise InputError(f"--out {out} is one of the experiments, whose results would be lost: give another folder")
+        for name in lists:
+            for path in (system.scores(name), f"{system.scores(name)}.llr"):
+                if not os.path.isfile(path):
+                    raise InputError(f"{path}: no such file; score {name} with all of the systems (stages 5 and 6 with "
+                                     "--calibrate)")  # fmt: skip
+            _check_calibrated(system, name)
+        _check_averages(system, lists, enroll_mean)
+
+
+def _check_calibrated(system, name):
+    """What was learnt before the network or the scoring changed must not be fused with what was scored after."""
+    path, made = system.folder / "calibration" / f"{system.kind}.json", f"{system.scores(name)}.llr"
+    measures = _measures(system, f"{name}.quality", [Path(table).name for table in _about(system).get("quality", ())])
+    *_, expected = calibrate_files(path, [system.scores(name)], measures)
+    *_, found = read_scores(made)
+    if len(found) != len(expected) or not np.allclose(found, expected, rtol=1e-4, atol=1e-4):
+        raise InputError(f"{made}: not what {path} makes of {system.scores(name)}: one of them is of another time; run stages "
+                         "5 and 6 with --calibrate there again")  # fmt: skip
+
+
+def _check_averages(system, lists, enroll_mean):
+    path = system.folder / "results" / "metrics.json"
+    for found in json.loads(path.read_text(encoding="utf-8"))["lists"] if path.is_file() else ():
+        mean = (found.get("averaged") or {}).get("mean", enroll_mean)
+        if found["name"] in lists and mean != enroll_mean:
+            raise InputError(f"--enroll-mean {enroll_mean}, but {path} says that enrolments of {found['name']} are averages of "
+                             f"the kind {mean}: give --enroll-mean {mean}, or score again (stages 5 to 7)")  # fmt: skip
+
+
+def fuse(systems, lists, out, p_target=0.05, l2=0.0, quality=()):
+    """Learn the fusion of ``systems`` and score ``lists`` (names) with it: (``Calibration``, what is said of it, doubts).
+
+    Writes OUT/fusion.json and OUT/scores/LIST.fusion.llr. p_target, l2: see ``logistic.fit``; quality: names of measures
+    that stage 6 has left beside the scores of the first system's experiment (run.sh --quality); doubts: see
+    ``calibration.doubts``. Raises ``InputError`` for systems whose trials differ; see also ``check``.
+    """
+    trials = _about(systems[0])["trials"]
     learnt_from = [str(system.folder / "calibration" / system.kind) for system in systems]
     measures = _measures(systems[0], "quality", quality)
     model, counts, before, after = train_files(learnt_from, measures, trials, p_target, l2)
     path = Path(out) / f"{NAME}.json"
-    model.save(path, {"scores": learnt_from, "quality": measures, "trials": trials, "systems": [s.name for s in systems]})
+    about = {"scores": learnt_from, "quality": measures, "trials": trials, "systems": [s.name for s in systems]}
+    model.save(path, about)
     for name in lists:
         measures = _measures(systems[0], f"{name}.quality", quality)
         enroll, test, llr = calibrate_files(path, [system.scores(name) for system in systems], measures)
         write_scores(fused(out, name), enroll, test, llr)
     names = [system.name for system in systems] + model.names[len(systems) :]
     terms = "".join(f" {weight:+.4g} ({name})" for weight, name in zip(model.weights, names, strict=True))
-    return model, (f"{path}: llr = {model.offset:.4g}{terms}; {counts[0]} target and {counts[1]} nontarget trials, "
-                   f"min-Cllr of the first system {before:.4f}, Cllr of the fusion {after:.4f} bits")  # fmt: skip
+    said = (f"{path}: llr = {model.offset:.4g}{terms}; {counts[0]} target and {counts[1]} nontarget trials, min-Cllr of "
+            f"the first system {before:.4f}, Cllr of the fusion {after:.4f} bits")  # fmt: skip
+    return model, said, doubts(model, counts, quality)
 
 
 def fused(out, name):
@@ -92,10 +130,13 @@ def _measures(system, folder, names):
     return paths
 
 
-def _key(system):
-    """The list of known answers that a system was calibrated by."""
+def _about(system):
+    """What is noted of a system's calibration: {"trials": the list of known answers that it was learnt from, ...}."""
     path = system.folder / "calibration" / f"{system.kind}.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["trials"]
-    except (ValueError, KeyError) as error:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise InputError(f"{path}: cannot be read ({error}); run stage 6 with --calibrate again") from None
+    if not isinstance(about, dict) or "trials" not in about:
+        raise InputError(f"{path}: does not say which trials it was learnt from; run stage 6 with --calibrate again")
+    return about
