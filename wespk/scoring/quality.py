@@ -71,8 +71,8 @@ def measure(sides, models, scp, cohort, top_n, utt2dur="", feats_scp=""):
     sides: ``vectors.Sides`` of the trials; models: its table of averages, or ""; scp: of the embeddings; cohort: (C, D)
     length-normalised. Raises ``InputError`` for an id that is an enrolment of several utterances and an utterance too.
     """
-    found = {}
-    for keys, vectors, made_of in ((sides.enroll_keys, sides.enroll, models), (sides.test_keys, sides.test, "")):
+    found, both = {}, [(sides.enroll_keys, sides.enroll, models), (sides.test_keys, sides.test, "")]
+    for keys, vectors, made_of in both[sides.enroll is sides.test :]:  # one array of both sides is measured once
         groups = read_models(keys, made_of)
         values = {"magnitude": magnitudes(groups, scp), "cohort": cohort_statistics(vectors, cohort, keys, top_n)[0]}
         if utt2dur:
