@@ -1,0 +1,74 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # variables are read elsewhere
+# Which configuration an experiment has, from the options and from what it was trained with. To be sourced by
+# tools/stages.sh.
+
+conf_lines_of() { # $conf_lines: the options of the configuration that the words $@ describe
+  local text
+  text=$(python "$WESPK_ROOT/tools/conf_lines.py" "$@")
+  mapfile -t conf_lines <<<"$text"
+}
+
+need_experiment() { # stop unless $exp is one, naming those that there are
+  local path others=()
+  if [ ! -e "$exp/config.yaml" ]; then
+    existing others "$(dirname "$exp")"/*/config.yaml
+    printf -v path ' %s' "${others[@]%/config.yaml}"
+    die "$exp/config.yaml does not exist: train the experiment first (stage 3), or name its folder with --exp; there \
+$(if [ "${#others[@]}" -gt 0 ]; then printf 'is%s' "$path"; else printf 'is none beside it'; fi)"
+  fi
+}
+
+describe_conf() { # the words that describe the configuration to an entry point in $conf_words
+  local words changes=$overlay$set$epochs$seed
+  if [ -z "$config$changes" ] && [ "$stage" -eq 3 ] && [[ $given == *" exp "* ]] && [ -e "$exp/config.yaml" ]; then
+    config=$exp/config.yaml
+  elif [ -z "$config" ] && { [ "$stage" -le 3 ] || [ -n "$changes" ]; }; then
+    config=$default_config
+  fi
+  conf_words=()
+  if [ -n "$config" ]; then
+    conf_words+=(--config "$config")
+  fi
+  if [ -n "$overlay" ]; then
+    conf_words+=(--overlay "$overlay")
+  fi
+  if [ -n "$epochs" ]; then
+    words=$(python "$WESPK_ROOT/tools/fit_epochs.py" --epochs "$epochs" "${conf_words[@]}")
+    set=$words${set:+ $set}
+  fi
+  feature_words=("${conf_words[@]}")
+  if [ -n "$set" ]; then
+    feature_words+=(--set "$set")
+  fi
+  if [ -n "$set$seed" ]; then
+    conf_words+=(--set "$set${seed:+ seed=$seed}")
+  fi
+}
+
+read_conf() { # that, and its options in $conf_lines
+  local words
+  describe_conf
+  if [ "$stage" -le 3 ]; then
+    conf_lines_of "${feature_words[@]}" # --seed is the training's alone: the copies of stage 2 serve several trainings
+    copies_seed=$(conf seed)
+  fi
+  conf_vetted= # by building the network; stage 3 alone does it when it has to train
+  if [ "$stage" -le 2 ]; then
+    python -m wespk.bin.check_config "${conf_words[@]}" >/dev/null
+    conf_vetted=true
+  fi
+  words=("${conf_words[@]}")
+  if [ "$stage" -gt 3 ] || { [ "$stop_stage" -ge 3 ] && [ -e "$exp/config.yaml" ]; }; then
+    need_experiment
+    words+=(--exp "$exp") # what it was trained with; the same must be asked for now
+  fi
+  conf_lines_of "${words[@]}"
+  check_noises
+  check_scoring_conf
+  if [ "$stop_stage" -eq 8 ] && [ "$refine" = pseudo-labels ]; then
+    check_pseudo_labels
+  elif [ "$stage" -lt 8 ] && [ "$stop_stage" -eq 8 ]; then
+    check_fine_tuning
+  fi
+}
