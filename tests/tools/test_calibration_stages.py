@@ -1,9 +1,11 @@
 """PLDA and calibration in tools/stages.sh: what is called with what, what is done again, what is refused."""
 
 import shutil
+import subprocess
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.tools.test_stages import Stages, as_kept, keep_copy
 
 PLDA = ("--scoring", "plda", "--plda", "lda-dim=100 whiten=true")
@@ -137,3 +139,24 @@ def test_without_held_out_speakers_they_cannot_calibrate(stages):
     shutil.rmtree(stages.data / "dev" / "trials")
     status, _, errors = stages.only(6, "--calibrate", "dev", "--force", "true", check=False)
     assert status == 1 and "dev/trials/dev, which stage 1 makes" in errors
+
+
+def say_of(script):
+    """What a bash script says that knows the functions of tools/stages/calibration.sh."""
+    words = ["bash", "-euc", f". '{ROOT}/tools/stages/calibration.sh'; {script}"]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("norm, quality, counts", [("snorm", "snr,cohort", True), ("none", "cohort", True), ("snorm", "snr", False)])
+def test_how_many_cohort_scores_are_kept_decides_measures_by_the_cohort(norm, quality, counts):
+    script = (f"options=(); calibrate=dev score_norm={norm} quality={quality} top_n=77 p_target=0.05 l2=0 scoring=cosine; "
+              "calibration_options; echo ${options[*]}")
+    assert ("top_n=77" in say_of(script).split()) == counts
+
+
+def test_plda_follows_the_embeddings_that_it_is_adapted_to(tmp_path):
+    """Not their scp alone, whose offsets stay as they are when the ark is written again."""
+    existing = 'existing() { local -n array=$1; array+=("${@:2}"); }'
+    script = f"{existing}; found=(); plda='whiten=true adapt_embeddings={tmp_path}/x.scp'; adaptation_inputs found; echo ${{found[*]}}"
+    assert say_of(script).split() == [f"{tmp_path}/x.scp", f"{tmp_path}/x.ark"]
+    assert not say_of(f"{existing}; found=(); plda=whiten=true; adaptation_inputs found; echo ${{found[*]}}").split()

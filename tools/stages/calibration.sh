@@ -53,6 +53,12 @@ plda_word() { # the value of option $1 (with dashes) in --plda; nothing if it is
   done
 }
 
+adaptation_inputs() { # append to the array named $1 the embeddings that --plda adapts to
+  local scp
+  scp=$(plda_word adapt-embeddings)
+  existing "$1" "$scp" "${scp:+${scp%.scp}.ark}"
+}
+
 plda_words() { # $words: --plda as options of train_plda
   local word
   words=()
@@ -130,7 +136,7 @@ once() {
 backend() { # the PLDA model, in $exp/plda
   local step_options=("plda=$plda") step_inputs=("$exp"/embeddings/train/xvector.{scp,ark} "$(given_labels)")
   local step_outputs=("$exp"/plda/{backend.json,mean.vec,transform.mat,plda})
-  existing step_inputs "$(plda_word adapt-embeddings)"
+  adaptation_inputs step_inputs
   once plda
 }
 
@@ -152,6 +158,9 @@ calibrated_kinds() { # $kinds: the suffixes of the scores that are calibrated, e
 calibration_options() { # append to $options what decides the calibrated scores
   if [ "$calibrate" != none ]; then
     options+=("calibrate=$calibrate" "quality=$quality" "p_target=$p_target" "l2=$l2" "scoring=$scoring")
+    if [[ ,$quality, == *,cohort,* ]] && [ "$score_norm" != asnorm ]; then
+      options+=("top_n=$top_n")
+    fi
   fi
 }
 

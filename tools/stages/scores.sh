@@ -107,7 +107,7 @@ plan_5() {
   fi
   if [ "$scoring" = plda ]; then
     options+=("${plda_options[@]}") inputs+=("$(given_labels)") writes+=", LIST.plda"
-    existing inputs "$(plda_word adapt-embeddings)"
+    adaptation_inputs inputs
   fi
   score_files cosine "${suffixes[@]}" "${plda_suffix[@]}"
   existing outputs "${scores[@]}"
