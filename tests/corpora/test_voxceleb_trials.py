@@ -160,6 +160,9 @@ def test_a_map_beside_a_list_makes_its_enrolments_of_several_utterances(tmp_path
     (MODELS + MODELS, OF_MODELS, "mine.map:3: 'someone' stands there before"),
     (b"someone id10270/a/1.wav id10271/a/1.wav\n", OF_MODELS, "mine.map:1: 'someone' is made of .*, of two speakers"),
     (b"someone 00001.wav\n", OF_MODELS, "mine.map:1: '00001.wav' is not of the form"),
+    (MODELS, OF_MODELS + b"1 other id10300/ize_eiCFEg0/00003.wav\n",
+     "mine.txt:3: 'id10300/ize_eiCFEg0/00003.wav' is one of the utterances of 'other'"),
+    (b"someone id10270/a/1.wav id10270/b/1.wav id10270/a/1.flac\n", OF_MODELS, "mine.map:1: .* is made of id10270-a-1 more than"),
 ])  # fmt: skip
 def test_a_map_that_does_not_fit_is_named(tmp_path, models, trials, message):
     written(tmp_path, models, "mine.map")

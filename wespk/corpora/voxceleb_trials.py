@@ -46,7 +46,8 @@ def read_list(path):
     """Read a trial list in either form into a ``TrialList`` with Kaldi ids.
 
     CRLF line ends, a byte-order mark, a missing last newline and blank lines at the end do no harm. Raises
-    ``InputError`` with path:line for anything else that is not a trial, and where a label contradicts the speakers.
+    ``InputError`` with path:line for anything else that is not a trial, where a label contradicts the speakers, and for
+    a test that is part of its own enrolment.
     """
     map_path = os.path.splitext(path)[0] + ".map"
     models = read_models(map_path) if os.path.isfile(map_path) else {}
@@ -64,6 +65,9 @@ def read_list(path):
         if _one_speaker(models[first][0] if models else enroll[-1], test[-1]) != (label == 1):
             says = "one speaker" if label else "two speakers"
             raise InputError(f"{path}:{number}: the label says {says}, the file names do not; correct the list")
+        if models and test[-1] in models[first]:
+            raise InputError(f"{path}:{number}: '{second}' is one of the utterances of '{first}' in {map_path}; take the trial "
+                             "off the list, or the utterance out of the enrolment")  # fmt: skip
         labels.append(label)
     used = {key: models[key] for key in dict.fromkeys(enroll)} if models else {}
     return TrialList(_name(path, len(labels)), str(path), enroll, test, np.array(labels, dtype=np.int8), used)
@@ -72,8 +76,8 @@ def read_list(path):
 def read_models(path):
     """``NAME.map`` as {enrolment: ids of its utterances}.
 
-    Raises ``InputError`` with path:line for a line without utterances, an enrolment that stands there twice or is of
-    several speakers, and names of another form.
+    Raises ``InputError`` with path:line for a line without utterances or with one of them twice, an enrolment that stands
+    there twice or is of several speakers, and names of another form.
     """
     models = {}
     for number, line in _lines(path):
@@ -86,6 +90,9 @@ def read_models(path):
         if strange:
             raise InputError(f"{where}: '{model}' is made of {models[model][0]} and {strange}, of two speakers; an "
                              "enrolment is of one")  # fmt: skip
+        double = next((key for key in models[model] if models[model].count(key) > 1), None)
+        if double:
+            raise InputError(f"{where}: '{model}' is made of {double} more than once, which would count as often; name it once")
     return models
 
 
