@@ -186,8 +186,8 @@ def score_trials(backend, enroll_ids, test_ids, embeddings, enroll_embeddings=""
 
     embeddings: scp of both sides, or of the test side when ``enroll_embeddings`` names the enrolment's own; models:
     table of lines ``enrolment utterance utterance ...``: such an enrolment is the mean of its utterances' prepared
-    embeddings, or with enroll_mean "plain" the prepared mean, and counts as so many; length_norm: see ``Plda.project``. Raises ``InputError`` for an id without a line
-    or an embedding.
+    embeddings, or with enroll_mean "plain" the prepared mean, and counts as so many; length_norm: see ``Plda.project``.
+    Raises ``InputError`` for an id without a line or an embedding.
     """
     check_enroll_mean(enroll_mean, models)
     keys = list(dict.fromkeys(enroll_ids))

@@ -168,8 +168,8 @@ def average_models(enroll_ids, models, scp, mean, enroll_mean=MEANS[0]):
 
     enroll_ids: ids (n,); models: table of lines ``enrolment utterance utterance ...``. A vector is the mean of its
     utterances' embeddings, each centred on ``mean`` and length-normalised (enroll_mean "plain": of the embeddings as they
-    are, and then centred), and is length-normalised again. Raises ``InputError`` for an enrolment that the table lacks, an utterance without an embedding, and utterances that cancel
-    out.
+    are, and then centred), and is length-normalised again. Raises ``InputError`` for an enrolment that the table lacks,
+    an utterance without an embedding, and utterances that cancel out.
     """
     keys = list(dict.fromkeys(enroll_ids))
     made_of = read_models(keys, models)
