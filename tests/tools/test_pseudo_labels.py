@@ -170,7 +170,7 @@ def test_a_table_of_what_is_done_shows_the_rounds_that_were_begun(done):
     _, said, errors = done.run("--status", "--exp", done.exp)
     assert errors == "" and not done.calls() and not any("stale" in line for line in said)
     second = done.rounds[1] / "config.yaml"
-    rounds = [line for line in done.run("--status", "--exp", done.exp)[1] if "-pl" in line]
+    rounds = [line for line in said if "-pl" in line]
     assert [line.split()[0] for line in rounds] == ["1", "2"] and rounds[1].endswith(str(done.rounds[1]))
     assert sum(line.split()[-1:] == ["whole"] for line in said) == 7 + 2 * 5
     second.unlink()
