@@ -112,7 +112,7 @@ how to run
   --threads N          CPU cores for each training process, with a scheduler
   --time T             time limit of a training job, with a scheduler (MINUTES, HH:MM:SS or DAYS-HH:MM:SS): before it is
                        over training writes a checkpoint, and goes on in another job
-  --cmd WORD           where jobs run: local, slurm, sge, or a script of Kaldi's with its options
+  --cmd WORD           where jobs run: local, another tools/submit/WORD.py, or a script of Kaldi's with its options
 corpora (stage 1)
   --voxceleb1 DIR      VoxCeleb1
   --voxceleb2 DIR      VoxCeleb2
