@@ -61,6 +61,21 @@ def test_arguments_and_environment_arrive_exactly(script, tmp_path):
         assert shown == ascii([[f"part {job}", *WORDS], "3", os.environ["PYTHONPATH"]])
 
 
+def test_a_number_is_put_where_ours_put_it_even_by_a_variable(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools" / "submit"))
+    from array_job import ArrayJob
+    from kaldi_script import word
+
+    words = ["JOB", "a JOB b", "x_JOB_y", "x.JOB.ark", "MYJOB", "JOBS JOB", "it's", ""]
+    for number in ("7", "$TASK"):
+        line = " ".join(word(text, "JOB").replace("JOB", number) for text in words)
+        code = "import sys; print(ascii(sys.argv[1:]))"
+        command = f"{sys.executable} -c '{code}' {line} " + word("/JOB/bin", "JOB", numbered=False).replace("JOB", number)
+        said = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, env={"TASK": "7"}).stdout
+        expected = ArrayJob("x.JOB.log", tuple(words), "JOB", range(7, 8)).task(7)[1]
+        assert said == ascii([*expected, "/JOB/bin"]) + "\n"
+
+
 def test_gpus_are_called_gpu_there(script, tmp_path):
     show = ["bash", "-c", "echo [$CUDA_VISIBLE_DEVICES]"]
     assert submit(script, "--", "--gpus", 2, "x.log", *show, cwd=tmp_path).returncode == 0

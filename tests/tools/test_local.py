@@ -110,11 +110,25 @@ def test_a_signal_ends_the_jobs_and_their_children(tmp_path, number):
     wait_for(lambda: not alive(int(pid_file.read_text())))
 
 
+def test_a_job_does_not_outlive_who_started_it(tmp_path):
+    words = ["bash", "-c", f"echo $$ >'{tmp_path}/pid'; exec sleep 300"]
+    process = subprocess.Popen([*LOCAL, f"{tmp_path}/x.log", *words])
+    pid_file = tmp_path / "pid"
+    wait_for(lambda: pid_file.is_file() and pid_file.read_text().strip())
+    process.kill()
+    process.wait(timeout=30)
+    wait_for(lambda: not alive(int(pid_file.read_text())))
+
+
 @pytest.mark.parametrize(
     "words, message",
     [
         (["--mam", "3", "l", "c"], "unknown option --mam (did you mean --mem?)"),
         (["--mem", "lots", "l", "c"], "'lots' is not"),
+        (["--mem", "0G", "l", "c"], "'0G' is not"),
+        (["--time", "0:00:00", "l", "c"], "'0:00:00' is not"),
+        (["--time", "1:30", "l", "c"], "MINUTES, HH:MM:SS or DAYS-HH:MM:SS; '1:30' is not"),
+        (["--time", "24h", "l", "c"], "'24h' is not"),
         (["--gpus", "-1", "l", "c"], "'-1' is not"),
         (["--max-jobs-run", "0", "l", "c"], "'0' is not"),
         (["--mem"], "--mem needs a value"),
@@ -142,5 +156,5 @@ def test_memory_and_time_are_read_as_documented(monkeypatch):
         return parse([f"--{name}={text}", "x.log", "c"], "p")
 
     assert [option("mem", t).mem_bytes for t in ("8G", "8", "500M", "1.5G")] == [2**33, 2**33, 500 * 2**20, 3 * 2**29]
-    times = {"30": 1800, "1:00:00": 3600, "0:05:01": 301, "1-0": 86400, "2-12:00:00": 216000, "1:30": 5400}
+    times = {"30": 1800, "1:00:00": 3600, "0:05:01": 301, "1-0": 86400, "2-12:00:00": 216000, "1-1:30": 91800}
     assert {t: option("time", t).time_seconds for t in times} == times

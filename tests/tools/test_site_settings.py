@@ -40,6 +40,8 @@ def test_the_file_in_the_tree_says_what_holds_without_it(monkeypatch):
         ("slurm: {retries: -1}", "slurm: retries must be a whole number, 0 or more, not -1"),
         ("slurm: {retries: true}", "retries must be a whole number"),
         ("slurm: {max_array_size: 0}", "max_array_size must be"),
+        ("slurm: {poll_seconds: 0}", "poll_seconds must be a number, 0 or more, and not 0, not 0"),
+        ("slurm: {queue_seconds: .inf}", "queue_seconds must be a number, 0 or more, not inf"),
         ("slurm: {options: --x}", "options must be a list of words"),
         ("slurm: [x]", "'slurm' must hold 'key: value' lines"),
         ("slurm: {gpu: '--gres=gpu:{m}'}", "gpu: '--gres=gpu:{m}' is wrong at 'm'; it may hold {n}"),
@@ -58,6 +60,7 @@ def test_what_would_be_submitted_is_printed_and_nothing_written(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     calls = [line for line in done.stdout.splitlines() if " sbatch " in line]
     assert [call.split("--array=")[1].split()[0] for call in calls] == ["1-30%4", "1-10%4"]
+    assert calls[0].index(" --no-requeue ") > calls[0].index("--constraint")  # the site's options cannot undo it
     for word in ("--job-name=x.d", "--partition=p", "--account=a", "--qos=q", "'--constraint=x y'", "--gres=gpu:2",
                  "--m=512", "--time=91", "--cpus-per-task=3", "--nodes=2", "--ntasks-per-node=1"):  # fmt: skip
         assert f" {word} " in calls[0], word
@@ -72,6 +75,17 @@ def test_what_would_be_submitted_is_printed_and_nothing_written(tmp_path):
     done = submit("local", "--dry-run", "JOB=1:2", "d/x.JOB.log", "echo", "a JOB", cwd=tmp_path)
     assert done.stdout == "echo 'a 1' >d/x.1.log 2>&1\necho 'a 2' >d/x.2.log 2>&1\n"
     assert os.listdir(tmp_path) == ["site.yaml"]
+
+
+def test_no_path_confuses_the_scheduler_about_its_own_output(tmp_path):
+    folder = tmp_path / "50% a\\b $HOME"
+    folder.mkdir()
+    done = submit("slurm", "--dry-run", "JOB=1:2", "x.JOB.log", "true", cwd=folder)
+    assert " --output=/dev/null " in done.stdout
+    folder = tmp_path / "50% a"
+    folder.mkdir()
+    done = submit("slurm", "--dry-run", "JOB=1:2", "x.JOB.log", "true", cwd=folder)
+    assert "/50%% a/.submit-x-" in done.stdout and "/1.%a.out" in done.stdout
 
 
 def test_no_scheduler_here_is_one_clear_line_and_nothing_is_left(tmp_path):

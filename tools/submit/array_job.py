@@ -18,8 +18,10 @@ from dataclasses import dataclass, field
 USAGE_ERROR = 2
 OPTIONS = {
     "gpus": (r"\d+", "the number of GPUs of each job, on each of its nodes"),
-    "mem": (r"\d+(\.\d+)?[KMGT]?", "the memory of each job on a node, such as 8G (a plain number is in gigabytes)"),
-    "time": (r"(\d+-)?\d+(:\d\d){0,2}", "the time limit of each job: MINUTES, HH:MM:SS or DAYS-HH:MM:SS"),
+    "mem": (r"(?=.*[1-9])\d+(\.\d+)?[KMGT]?", "the memory of each job on a node, such as 8G (a plain number is in gigabytes)"),
+    # not H:MM, which Slurm reads as minutes and seconds; nor 0, which it reads as no limit
+    "time": (r"(?=.*[1-9])(\d+|\d+(:[0-5]\d){2}|\d+-\d+(:[0-5]\d){0,2})",
+             "the time limit of each job: MINUTES, HH:MM:SS or DAYS-HH:MM:SS"),
     "num-threads": (r"[1-9]\d*", "the CPU cores of each job on a node"),
     "max-jobs-run": (r"[1-9]\d*", "how many jobs may run at once"),
     "nodes": (r"[1-9]\d*", "the nodes of each job; the command itself runs once, on the first of them"),
@@ -85,12 +87,10 @@ class ArrayJob:
         if text is None:
             return None
         days, _, clock = text.rpartition("-")
-        parts = [int(p) for p in clock.split(":")]
-        if len(parts) == 1:
-            parts = [parts[0], 0, 0] if days else [0, parts[0], 0]
-        elif len(parts) == 2:
-            parts = [*parts, 0]
-        return int(days or 0) * 86400 + parts[0] * 3600 + parts[1] * 60 + parts[2]
+        if not days and ":" not in clock:
+            return int(clock) * 60
+        hours, minutes, seconds = [*map(int, clock.split(":")), 0, 0][:3]
+        return int(days or 0) * 86400 + hours * 3600 + minutes * 60 + seconds
 
 
 def _options(words):

@@ -70,9 +70,16 @@ class Batch:
     def create(self):
         """Write what is the same for all jobs; the environment may hold secrets, so the folder is the user's alone."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self.folder.mkdir(mode=0o700)
+        wanted, number = self.folder, 1
+        while True:  # one with the same number, killed or on another machine, may have left its folder
+            try:
+                self.folder.mkdir(mode=0o700)
+                break
+            except FileExistsError:
+                number += 1
+                self.folder = wanted.with_name(f"{wanted.name}-{number}")
         told = {
-            "name": self.job.name, "log": self.log, "command": self.job.command, "cwd": self.cwd,
+            "name": self.job.name, "log": self.job.log, "command": self.job.command, "cwd": self.cwd,
             "environment": dict(os.environ), "gpus": self.job.gpus, "num_threads": self.job.num_threads,
             "limit": self.job.time_seconds, "grace": self.job.options.get("grace"),
         }  # fmt: skip

@@ -84,7 +84,7 @@ class Run:
     # --- submitting ---------------------------------------------------------------------------------------------------
     def plan(self, indices, attempt=1):
         """Queue these jobs for submission, in arrays that are not too large."""
-        size = self.settings["max_array_size"] or self.largest_array()
+        size = self.settings["max_array_size"] or (self.largest_array() if len(indices) > 1 else 1)
         for start in range(0, len(indices), size):
             part = list(indices[start : start + size])
             number = len(self.submissions) + len(self.waiting) + 1
@@ -146,21 +146,21 @@ class Run:
 
     def take_lost(self):
         """The keys of jobs that have left the queue for some time and have no result."""
-        now, pace = time.monotonic(), self.settings["queue_seconds"]
-        if not self.open or now - self.asked_queue < (min(1, pace) if self.missing else pace):
+        asked, pace = time.monotonic(), self.settings["queue_seconds"]
+        if not self.open or asked - self.asked_queue < (min(1, pace) if self.missing else pace):
             return []
         present = self.scheduler.present()
         self.asked_queue = time.monotonic()
         if present is None:
             self.note("does not answer", f"{self.scheduler.title} does not answer; waiting on")
             return []
-        gone = []
+        gone = []  # results were looked for before the question, so that it counts what had gone by the last answer
         for key in self.open:
             seen = present.get((self.submissions[key[0]].id, key[1]))
             if seen and not seen.hopeless:
                 self.missing.pop(key, None)
                 self.tell_reason(seen.reason)
-            elif seen or now - self.missing.setdefault(key, now) >= self.settings["settle_seconds"]:
+            elif seen or asked - self.missing.setdefault(key, self.asked_queue) >= self.settings["settle_seconds"]:
                 gone.append(key)
         for key in gone:
             self.missing.pop(key, None)

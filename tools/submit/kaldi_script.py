@@ -20,13 +20,28 @@ SAME = ("mem", "time", "num-threads", "max-jobs-run")
 BEYOND = ("nodes", "grace", "retries")
 
 
-def word(text):
-    """``text`` as one word for bash, without blanks or quotes of other kinds, which Kaldi's scripts would quote again."""
-    if re.fullmatch(r"[\w@%+=:,./-]+", text, re.ASCII):
-        return text
+def literal(text):
+    """``text`` as a word of bash's without blanks or quotes of other kinds, which Kaldi's scripts would quote again."""
     safe = re.compile(rb"[A-Za-z0-9_.,:/=+-]")
     bytes_of = (bytes([byte]) for byte in os.fsencode(text))
     return "$'" + "".join(b.decode() if safe.fullmatch(b) else f"\\x{b[0]:02x}" for b in bytes_of) + "'"
+
+
+def word(text, name=None, numbered=True):
+    """``text`` as one word for bash, in which Kaldi's scripts put a job's number, or a variable that holds it, for ``name``.
+
+    They do so wherever its letters stand. Where ``array_job`` does not, or nowhere if not ``numbered``, its first letter is
+    hidden; where it does, the name stands outside of quotes, so that a variable is read, and apart from what would lengthen it.
+    """
+    boundary = rf"(?<![A-Za-z0-9]){re.escape(name or '')}(?![A-Za-z0-9])"
+    parts = re.split(boundary, text) if name and numbered else [text]
+    plain = re.compile(r"[\w@%+=:,./-]*", re.ASCII)
+    for place, part in enumerate(parts):
+        if name and name in part:
+            parts[place] = literal(part).replace(name, f"\\x{ord(name[0]):02x}{name[1:]}")
+        elif not plain.fullmatch(part) or (place and part.startswith("_")):
+            parts[place] = literal(part)
+    return (name or "").join(parts) or literal("")
 
 
 def command_line(script, job):
@@ -48,7 +63,8 @@ def command_line(script, job):
     carried.append(f"OMP_NUM_THREADS={job.num_threads}")
     if not job.gpus:
         carried.append("CUDA_VISIBLE_DEVICES=")
-    return [*words, job.log, "env", *map(word, carried), *map(word, job.command)]
+    words += [job.log, "env", *(word(text, job.name, numbered=False) for text in carried)]
+    return words + [word(text, job.name) for text in job.command]
 
 
 def main():

@@ -1,5 +1,6 @@
 """One running command with its log: how every job is run, on this machine or by a scheduler on a node."""
 
+import ctypes
 import os
 import signal
 import socket
@@ -8,6 +9,13 @@ import time
 from pathlib import Path
 
 from array_job import quoted
+
+_LIBC = ctypes.CDLL(None)
+
+
+def end_with_parent():
+    """Called in the child: SIGTERM when its parent is gone, as schedulers may kill that alone (it has another session)."""
+    _LIBC.prctl(1, signal.SIGTERM)
 
 
 def now():
@@ -34,8 +42,9 @@ class Task:
         try:
             with open(self.log, "ab") as out:
                 self.process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, start_new_session=True
-                )
+                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment, start_new_session=True,
+                    preexec_fn=end_with_parent,  # noqa: PLW1509 no threads
+                )  # fmt: skip
         except OSError as error:
             self.note(f"{command[0]}: {error.strerror}")
             self.status = 127 if isinstance(error, FileNotFoundError) else 126

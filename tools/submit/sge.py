@@ -49,7 +49,7 @@ class GridEngine:
 
     def words(self, batch, submission):
         # the script is started as a program, not by a login shell, whose profile may do anything or take its time
-        words = ["qsub", "-terse", "-N", batch.name, "-b", "y", "-shell", "n", "-r", "n", "-j", "y"]
+        words = ["qsub", "-terse", "-N", batch.name, "-b", "y", "-shell", "n", "-j", "y"]
         if "$" in str(batch.folder):  # some names behind it are replaced in these two, and nothing keeps them
             words += ["-wd", "/", "-o", "/dev/null"]
         else:
@@ -57,7 +57,7 @@ class GridEngine:
             words += ["-o", f"{submission.number}.{'$TASK_ID' if submission.is_array else '1'}.out"]
         for option, key in (("-q", "queue"), ("-P", "project")):
             words += [option, self.settings[key]] if self.settings[key] else []
-        words += self.resources() + self.settings["options"]
+        words += [*self.resources(), *self.settings["options"], "-r", "n"]  # who waits runs lost jobs again, alone
         if submission.is_array:
             words += ["-t", f"1-{len(submission.indices)}"]
             words += ["-tc", str(submission.at_once)] if submission.at_once else []
@@ -77,8 +77,12 @@ class GridEngine:
         status, output, _ = call(["qstat", "-u", user, "-g", "d", "-xml"])
         if status:
             return None
+        try:
+            entries = list(ElementTree.fromstring(output).iter("job_list"))
+        except ElementTree.ParseError:  # cut off, or with another job's name that it does not quote
+            return None
         found = {}
-        for entry in ElementTree.fromstring(output).iter("job_list"):
+        for entry in entries:
             state, task = entry.findtext("state", ""), entry.findtext("tasks") or "1"
             reason = f"state {state}, see qstat -j" if "E" in state or "h" in state else ""
             for position in _positions(task):

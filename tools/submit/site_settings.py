@@ -1,5 +1,6 @@
 """The site's settings: site.yaml beside this file, or the file that WESPK_SITE names."""
 
+import math
 import os
 import shlex
 from pathlib import Path
@@ -23,8 +24,8 @@ KEYS = {  # scheduler -> key -> (default, type)
         "mem": ("-l mem_free={mb}M", str), **COMMON,
     },
 }  # fmt: skip
+ABOVE_ZERO = {"max_array_size", "poll_seconds"}  # or nothing would be submitted, or no rest be had
 KINDS = {str: "text", int: "a whole number, 0 or more", float: "a number, 0 or more", list: "a list of words"}
-AT_LEAST_ONE = {"max_array_size"}
 
 
 def _fits(value, kind):
@@ -32,7 +33,8 @@ def _fits(value, kind):
         return isinstance(value, list) and all(isinstance(word, (str, int)) for word in value)
     if kind is str:
         return isinstance(value, str)
-    return isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool) and value >= 0
+    number = isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
+    return number and 0 <= value < math.inf
 
 
 def site_settings(scheduler):
@@ -52,8 +54,9 @@ def site_settings(scheduler):
             raise InputError(f"{path}: {scheduler}: unknown key '{key}'{nearest(key, known)}; there is: {' '.join(known)}")
         if value is None:
             continue
-        if not _fits(value, known[key][1]) or (key in AT_LEAST_ONE and value < 1):
-            raise InputError(f"{path}: {scheduler}: {key} must be {KINDS[known[key][1]]}, not {value!r}")
+        above = ", and not 0" if key in ABOVE_ZERO else ""
+        if not _fits(value, known[key][1]) or (above and value == 0):
+            raise InputError(f"{path}: {scheduler}: {key} must be {KINDS[known[key][1]]}{above}, not {value!r}")
         settings[key] = value
     settings["options"] = [str(word) for word in settings["options"]]
     return settings
@@ -63,6 +66,6 @@ def filled(settings, key, **values):
     """The words of a setting with {placeholders} filled in. Raises InputError for a placeholder that is not known."""
     try:
         return [word.format(**values) for word in shlex.split(settings[key])]
-    except (KeyError, IndexError, ValueError) as error:
+    except (AttributeError, KeyError, IndexError, ValueError) as error:
         known = " ".join(f"{{{name}}}" for name in values)
         raise InputError(f"site settings: {key}: '{settings[key]}' is wrong at {error}; it may hold {known}") from None

@@ -16,6 +16,7 @@ from site_settings import filled, site_settings
 from submitter_main import UsageError, main
 
 USUAL_REASONS = {"None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime", "Cleaning", "Prolog"}
+BACKSLASH = "\\"
 FINAL_STATES = {"TIMEOUT": "over the time limit", "OUT_OF_MEMORY": "out of memory", "DEADLINE": "over the deadline"}
 
 
@@ -43,11 +44,13 @@ class Slurm:
         return words
 
     def words(self, batch, submission):
-        words = ["sbatch", "--parsable", f"--job-name={batch.name}", "--no-requeue", "--export=ALL"]
-        output = batch.folder / f"{submission.number}."
-        words.append(f"--output={str(output).replace('%', '%%')}{'%a' if submission.is_array else '1'}.out")
+        words = ["sbatch", "--parsable", f"--job-name={batch.name}", "--export=ALL"]
+        output = str(batch.folder / f"{submission.number}.").replace("%", "%%")
+        # a backslash in it would have nothing replaced, and be taken out
+        output += f"{'%a' if submission.is_array else '1'}.out"
+        words.append(f"--output={'/dev/null' if BACKSLASH in output else output}")
         words += [f"--{key}={self.settings[key]}" for key in ("partition", "account", "qos") if self.settings[key]]
-        words += self.resources() + self.settings["options"]
+        words += [*self.resources(), *self.settings["options"], "--no-requeue"]  # who waits runs lost jobs again, alone
         if submission.is_array:
             limit = f"%{submission.at_once}" if submission.at_once else ""
             words.append(f"--array=1-{len(submission.indices)}{limit}")
@@ -66,7 +69,7 @@ class Slurm:
             return None
         found = {}
         for line in output.splitlines():
-            id, position, state, reason = line.split(None, 3)
+            id, position, state, reason = [*line.split(None, 3), ""][:4]
             waits = state == "PD" and reason not in USUAL_REASONS
             found[id, int(position) if position.isdigit() else 1] = Seen(reason if waits else "")
         return found

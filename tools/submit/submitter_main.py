@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from array_job import USAGE_ERROR, parse, tail
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 TAILS_SHOWN = 5
 
 

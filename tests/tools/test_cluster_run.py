@@ -1,0 +1,93 @@
+"""tools/submit/cluster_run.py against a scheduler whose answers and whose clock are ours."""
+
+import json
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+class Clock:
+    now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+class SlowScheduler:
+    """Its job is never in the queue, and each answer takes 30 s; ``results`` maps a number of the answer to a job's result."""
+
+    program, title, untraced, position = "slow.py", "Slow", "no trace of it", "1"
+
+    def __init__(self, clock, results):
+        self.clock, self.results, self.answers, self.submitted = clock, results, 0, 0
+
+    def words(self, batch, submission):
+        self.batch = batch
+        return []
+
+    def submit(self, words, folder):
+        self.submitted += 1
+        return str(self.submitted)
+
+    def present(self):
+        self.clock.sleep(30)
+        self.answers += 1
+        if self.answers in self.results:
+            name = f"{self.submitted}.1.end"
+            (self.batch.folder / name).write_text(json.dumps(self.results[self.answers]))
+        return {}
+
+    def cancel(self, targets):
+        pass
+
+    def fates(self, id):
+        return {}
+
+    def largest_array(self):
+        return 10
+
+
+@pytest.fixture
+def slow_run(monkeypatch, tmp_path):
+    """(failures, scheduler) of one job whose results come with certain answers."""
+    monkeypatch.syspath_prepend(str(ROOT / "tools" / "submit"))
+    monkeypatch.chdir(tmp_path)
+    import cluster_run
+    from array_job import ArrayJob
+
+    clock = Clock()
+    monkeypatch.setattr(cluster_run, "time", clock)
+    settings = {"retries": 1, "requeues": 1, "max_array_size": 5, "poll_seconds": 1, "queue_seconds": 0, "settle_seconds": 5}
+
+    def run(results):
+        scheduler = SlowScheduler(clock, results)
+        return cluster_run.run(scheduler, ArrayJob("x.log", ("true",)), settings), scheduler
+
+    yield run
+    for name in ("cluster_run", "cluster_batch", "submitter_main", "array_job"):
+        sys.modules.pop(name, None)
+
+
+def test_the_time_for_a_result_to_appear_begins_when_the_scheduler_has_answered(slow_run):
+    failures, scheduler = slow_run({2: {"status": 0, "late": False, "killed": False, "host": "h"}})
+    assert (failures, scheduler.submitted) == ([], 1)
+
+
+def test_a_job_without_a_result_is_run_again_as_often_as_told(slow_run, capsys):
+    failures, scheduler = slow_run({})
+    assert [failure.what for failure in failures] == ["was lost, 2 times (Slow: no trace of it)"]
+    assert scheduler.submitted == 2 and "the job was lost" in capsys.readouterr().err
+
+
+def test_a_folder_left_behind_by_one_of_the_same_number_is_not_in_the_way(slow_run, tmp_path, monkeypatch):
+    import cluster_batch
+
+    monkeypatch.setattr(cluster_batch.os, "getpid", lambda: 77)
+    (tmp_path / ".submit-x-77").mkdir()
+    failures, _ = slow_run({1: {"status": 0, "late": False, "killed": False, "host": "h"}})
+    assert failures == [] and [path.name for path in tmp_path.iterdir()] == [".submit-x-77"]
