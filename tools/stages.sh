@@ -362,6 +362,7 @@ if [ "$status" = true ]; then
   exit
 fi
 find_gpus
+check_submission
 read_conf
 if [ "$dry_run" = true ]; then
   rehearse

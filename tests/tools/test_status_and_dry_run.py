@@ -114,7 +114,7 @@ def test_without_any_data_all_stages_are_told_and_nothing_is_made(stages_of_noth
     assert [line.partition(",")[0] for line in said if line.startswith("stage")] == [f"stage {n}" for n in range(1, 8)]
     arrays = [line for line in said if line.startswith("  submit")]
     assert arrays[0] == f"  submit  local: 40 jobs, N = 1 to 40, log {stages.data}/train/log/fbank.N.log"
-    assert len(arrays) == 5 and arrays[3].startswith("  submit  local: 40 jobs, N = 1 to 40, gpus 0, log ")
+    assert len(arrays) == 7 and arrays[3].startswith("  submit  local: 40 jobs, N = 1 to 40, gpus 0, log ")
     trained, = [line for line in said if "wespk.bin.train " in line]
     assert "--dev-data" in trained and "a\\ JOB" in trained
     assert [line for line in said if "make_report" in line and line.startswith("  run ")]
@@ -170,6 +170,9 @@ def test_training_on_this_machine_is_by_torchrun_if_there_are_several_processes(
     (("--nodes", 2), "--nodes is for jobs of a scheduler, and --cmd is local"),
     (("--time", "1:00"), "--time is for jobs of a scheduler, and --cmd is local"),
     (("--cmd", "slurm", "--gpus", 2, "--processes", 2), "--processes is for training without GPUs"),
+    (("--cmd", "slurm.pl --mem 2G", "--time", "1:00:00"), "--time is for --cmd slurm or sge"),
+    (("--cmd", "slurm", "--gpus", 1, "--time", "24h"), "--cmd slurm: --time is the time limit of each job: MINUTES, "),
+    (("--cmd", "sge", "--gpus", 1, "--nodes", 2), "--cmd sge: --nodes 2, but a job has one node here"),
     (("--cmd", "slurm", "--nodes", 0), "--nodes takes a number, 1 or more, not '0'"),
 ])
 def test_options_of_jobs_that_cannot_be_honoured_are_refused(stages_of_nothing, words, says):

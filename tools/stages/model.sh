@@ -141,11 +141,27 @@ check_job_options() { # those that say how training is run
       die "--$name is for jobs of a scheduler, and --cmd is local"
     fi
   done
+  for name in nodes time; do
+    if [[ ! $cmd =~ ^[a-z]+$ && $given == *" $name "* ]]; then
+      die "--$name is for --cmd slurm or sge: Kaldi's scripts have no such thing as several nodes, or time for a checkpoint"
+    fi
+  done
   if [ "$cmd" != local ] && [ -z "$gpus" ] && [ "$stop_stage" -ge 3 ] && { [ "$stage" -le 4 ] || [ "$stop_stage" -eq 8 ]; }; then
     die "--cmd $cmd: how many GPUs the nodes have cannot be seen from here: give --gpus N (0: train and extract on CPUs)"
   fi
   if [ -n "$processes" ] && [ "${gpus:-0}" -gt 0 ]; then
     die "--processes is for training without GPUs, where each has a process: give --gpus 0, or leave it out"
+  fi
+}
+
+check_submission() { # would the submitter take the training? Found out before the first stage, not hours later
+  local launcher=() said
+  if [ "$cmd" = local ] || [ "$stop_stage" -lt 3 ] || { [ "$stage" -gt 3 ] && [ "$stop_stage" -ne 8 ]; }; then
+    return
+  fi
+  find_launcher
+  if ! said=$("${submit[@]}" --dry-run "${launcher[@]:${#submit[@]}}" true 2>&1 >/dev/null); then
+    die "--cmd $cmd: ${said#*: error: }"
   fi
 }
 
