@@ -11,6 +11,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # commands that tests start must find the package from any folder
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
+def pytest_collection_modifyitems(items):
+    """What needs a scheduler comes first: it is slow by waiting, and one of several test processes then gets all of it."""
+    items.sort(key=lambda item: not {"slurm", "grid_engine", "scenarios"} & set(getattr(item, "fixturenames", ())))
+
+
 @pytest.fixture(scope="session")
 def real_speech():
     """The folder with real speech in VoxCeleb's layout (minivox/, noise/, rirs/, golden_kaldi/), or a skip."""

@@ -5,19 +5,24 @@ holds what their commands need. Debian's packages: slurmctld, slurmd, slurm-clie
 on one machine), and gridengine-master, gridengine-exec, gridengine-client.
 """
 
+import ctypes
 import os
 import pwd
+import random
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import suppress
 from pathlib import Path
 
 SYSTEM_PATH = "/usr/sbin:/sbin"
 CPUS = 4  # of each node, whatever the machine has
 LARGEST_ARRAY = 3
+PORTS = range(30000, 32768)
+LIBC = ctypes.CDLL(None)
 
 
 class NotHere(Exception):
@@ -25,11 +30,20 @@ class NotHere(Exception):
 
 
 def free_ports(number):
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
+    """Ports that nothing listens at, below those that systems give to whoever connects, who might take them before us."""
+    found = []
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):  # two test processes may start with one seed
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("", port))
+            found.append(port)
+        if len(found) == number:
+            return found
+    raise RuntimeError("no free ports")
+
+
+def end_with_parent():
+    """Called in the child: SIGKILL when the test process is gone, however that came."""
+    LIBC.prctl(1, signal.SIGKILL)
 
 
 def wait_for(condition, what, seconds=180):
@@ -63,7 +77,7 @@ class Cluster:
         with open(self.folder / f"{name}.log", "ab") as log:
             self.daemons[name] = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**self.environment, **more},
-                start_new_session=True,
+                start_new_session=True, preexec_fn=end_with_parent,  # noqa: PLW1509 no threads
             )  # fmt: skip
 
     def kill(self, name):
@@ -80,10 +94,12 @@ class Cluster:
         return done.stdout
 
     def stop(self):
-        self.cancel_all()
-        for name in list(self.daemons):
-            self.kill(name)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            self.cancel_all()
+        finally:
+            for name in list(self.daemons):
+                self.kill(name)
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Slurm(Cluster):
@@ -105,6 +121,19 @@ class Slurm(Cluster):
 
     def start_node(self, node):
         self.daemon(node, "slurmd", "-D", "-N", node)
+
+    def fail_node(self, node, processes):
+        """Its daemon and ``processes`` die, and Slurm is told so, as it would take its time to be sure of it by itself."""
+        self.kill(node)
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self.command("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=killed")
+
+    def restore_node(self, node):
+        self.start_node(node)
+        self.command("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        wait_for(self.idle, f"node {node}")
 
     def idle(self):
         states = self.command("sinfo", "-h", "-N", "-t", "idle", "-o", "%N", check=False)
@@ -137,7 +166,7 @@ class Slurm(Cluster):
             "ProctrackType=proctrack/linuxproc", "TaskPlugin=task/none", "JobAcctGatherType=jobacct_gather/none",
             "AccountingStorageType=accounting_storage/none", "MpiDefault=none", "SwitchType=switch/none",
             "SelectType=select/cons_tres", "SelectTypeParameters=CR_Core", "ReturnToService=2",
-            "SlurmdParameters=config_overrides", "SlurmctldTimeout=30", "SlurmdTimeout=10", "KillWait=3",
+            "SlurmdParameters=config_overrides", "SlurmctldTimeout=120", "SlurmdTimeout=120", "KillWait=3",
             f"MaxArraySize={LARGEST_ARRAY + 1}",
             "SchedulerParameters=sched_interval=1,batch_sched_delay=0,bf_interval=1,sched_min_interval=0",
         ]  # fmt: skip

@@ -34,6 +34,14 @@ def wait_for(condition):
     raise AssertionError("waited in vain")
 
 
+def alive(number):
+    """Whether a process runs (a zombie does not)."""
+    try:
+        return Path("/proc", number, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 class Scenarios:
     """Several submitters at once, as schedulers are slow; each in a folder of its own, named after what it shows."""
 
@@ -83,7 +91,7 @@ def scenarios(request, tmp_path_factory):
     start, folder = all_of_them.start, all_of_them.folder
     start("killed", "JOB=1:2", "log/x.JOB.log", "bash", "-c", ONCE.format(folder / "killed", 0))
     start("interrupted", "x.log", "bash", "-c", f"[ -e '{folder}/half' ] || {{ touch '{folder}/half'; exit 85; }}")
-    start("stopped", "JOB=1:3", "x.JOB.log", "bash", "-c", f"touch '{folder}/stopped/begun.JOB'; exec sleep 300")
+    start("stopped", "JOB=1:3", "x.JOB.log", "bash", "-c", f"echo $$ >'{folder}/stopped/begun.JOB'; exec sleep 300")
     start("dequeued", "--retries", 0, "--max-jobs-run", 1, "JOB=1:2", "x.JOB.log", "bash", "-c",
           f"until [ -e '{folder}/dequeued/go' ]; do sleep 0.1; done")
     start("exact", "--num-threads", 2, "JOB=1:4", f"{ODD}/x.JOB.log", sys.executable, "-c", SHOW, "JOB", *WORDS)
@@ -159,12 +167,13 @@ def test_a_refused_job_stops_at_once_and_leaves_nothing(scenarios):
 
 def test_a_signal_cancels_all_jobs(scenarios):
     folder = scenarios.folder / "stopped"
-    wait_for(lambda: len(list(folder.glob("begun.*"))) == 3)
+    wait_for(lambda: len([path for path in folder.glob("begun.*") if path.read_text()]) == 3)
     scenarios.running["stopped"].send_signal(signal.SIGINT)
     status, errors = scenarios.done("stopped")
     assert status == 130 and "stopped by SIGINT" in errors
     assert not set(scenarios.ids("stopped")) & scenarios.queued()
     assert not list(folder.glob(".submit-*"))
+    wait_for(lambda: not any(alive(path.read_text().strip()) for path in folder.glob("begun.*")))
 
 
 def test_gpus_are_those_that_the_scheduler_gives(slurm, tmp_path):
@@ -184,14 +193,11 @@ def test_a_job_whose_node_dies_is_run_again_on_another(slurm, tmp_path):
     scenarios.start("node", "x.log", "bash", "-c", f"if [ -e '{begun}' ]; then echo $SLURMD_NODENAME; else {first}; fi")
     wait_for(begun.exists)
     node, *processes = begun.read_text().split()
-    slurm.kill(node)
-    for process in reversed(processes):
-        os.kill(int(process), signal.SIGKILL)
+    slurm.fail_node(node, [int(process) for process in reversed(processes)])
     try:
         status, errors = scenarios.done("node")
     finally:
-        slurm.start_node(node)
-        wait_for(slurm.idle)
+        slurm.restore_node(node)
     assert status == 0 and f"the job was lost (Slurm: NODE_FAIL on {node})" in errors
     other = scenarios.log("node", "x.log").splitlines()[-2]
     assert other in slurm.nodes and other != node

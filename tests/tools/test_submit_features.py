@@ -1,6 +1,5 @@
 """Features made by array jobs through the real schedulers are those made on this machine, byte for byte."""
 
-import os
 import subprocess
 import sys
 import wave
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
+from wespk.bin.compute_fbank import compute_fbank
 
 pytestmark = pytest.mark.slow
 
@@ -38,19 +38,20 @@ def made(folder):
 
 
 def submit(scheduler, data, out, environment):
-    """Start the two jobs of compute_fbank, as stage 2 does."""
-    line = [sys.executable, ROOT / "tools" / "submit" / f"{scheduler}.py", "WESPK_JOB=1:2", out / "log.WESPK_JOB.log"]
+    """Start the second of two jobs of compute_fbank, as stage 2 does with both."""
+    line = [sys.executable, ROOT / "tools" / "submit" / f"{scheduler}.py", "WESPK_JOB=2:2", out / "log.WESPK_JOB.log"]
     line += [sys.executable, "-m", "wespk.bin.compute_fbank", "--data", data, "--out", out, "--job", "WESPK_JOB"]
     return subprocess.Popen([*line, "--num-jobs", "2"], env=environment, stderr=subprocess.PIPE, text=True)
 
 
 def test_slurm_and_grid_engine_make_the_same_files_as_this_machine(slurm, grid_engine, tmp_path):
     data = data_folder(tmp_path / "some data")
-    environments = {"local": dict(os.environ), "slurm": slurm.environment, "sge": grid_engine.environment}
-    calls = {name: submit(name, data, tmp_path / name, env) for name, env in environments.items()}
+    clusters = {"slurm": slurm, "sge": grid_engine}
+    calls = {name: submit(name, data, tmp_path / name, cluster.environment) for name, cluster in clusters.items()}
+    compute_fbank(str(data), str(tmp_path / "local"), job=2, num_jobs=2)
     for name, call in calls.items():
         assert (call.communicate(timeout=300)[1], call.returncode) == ("", 0), name
     expected = made(tmp_path / "local")
-    assert {"feats.1.ark", "feats.2.scp", "utt2num_frames.1"} <= set(expected)
+    assert {"feats.2.ark", "feats.2.scp", "utt2num_frames.2"} == set(expected)
     assert made(tmp_path / "slurm") == expected
     assert made(tmp_path / "sge") == expected
