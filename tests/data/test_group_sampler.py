@@ -38,6 +38,15 @@ def test_steps_hold_m_items_of_each_speaker_and_no_item_comes_twice(counts, utte
         assert len(np.unique(seen)) == len(seen) == plan.num_items
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.integers(1, 12))
+def test_there_are_as_many_steps_as_the_groups_fill_and_one_for_a_rest(counts, wanted):
+    steps, given_in = 1, lambda number: sum(min(count, number) for count in counts)  # of each speaker one a step
+    while steps * wanted < given_in(steps) or given_in(steps + 1) >= (steps + 1) * wanted:
+        steps += 1
+    assert GroupPlan._steps(np.array(counts), wanted) == steps
+
+
 def test_equal_speakers_are_all_visited_in_full_steps():
     plan = GroupPlan(labels_of([10] * 12), 2, 24)
     assert plan.steps_per_epoch == 5 and plan.num_items == 120

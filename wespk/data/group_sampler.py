@@ -46,13 +46,17 @@ class GroupPlan(EpochPlan):
     def _steps(counts, wanted):
         """The most steps that can be filled with ``wanted`` groups each, and one for a rest that is less.
 
-        With S steps a speaker gives at most S groups, one a step.
+        With S steps a speaker gives at most S groups, one a step: sum(min(counts, S)) in all. That is concave in S, so
+        that S steps can be filled up to some S and not beyond, and bisection finds it. At least 1.
         """
-        steps = 1
-        while steps * wanted < np.minimum(counts, steps).sum() or (np.minimum(counts, steps + 1).sum()
-                                                                   >= (steps + 1) * wanted):
-            steps += 1
-        return steps
+        filled, beyond = 0, int(counts.sum()) // wanted + 1
+        while beyond - filled > 1:
+            steps = (filled + beyond) // 2
+            if np.minimum(counts, steps).sum() >= steps * wanted:
+                filled = steps
+            else:
+                beyond = steps
+        return max(1, filled + bool(np.minimum(counts, filled).sum() > filled * wanted))
 
     def order(self, epoch):
         """The items of an epoch, step by step, groups of M side by side: int64 (num_items,)."""
