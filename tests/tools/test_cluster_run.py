@@ -21,6 +21,7 @@ class Clock:
 class SlowScheduler:
     """Its job is never in the queue, and each answer takes 30 s; ``results`` maps a number of the answer to a job's result."""
 
+    away_for = 0
     program, title, untraced, position = "slow.py", "Slow", "no trace of it", "1"
 
     def __init__(self, clock, results):
@@ -31,6 +32,11 @@ class SlowScheduler:
         return []
 
     def submit(self, words, folder):
+        if self.away_for and self.submitted:
+            self.away_for -= 1
+            import cluster_run
+
+            raise cluster_run.refusal("Slow", "Unable to contact slurm controller (connect failure)")
         self.submitted += 1
         return str(self.submitted)
 
@@ -64,12 +70,13 @@ def slow_run(monkeypatch, tmp_path):
     monkeypatch.setattr(cluster_run, "time", clock)
     settings = {"retries": 1, "requeues": 1, "max_array_size": 5, "poll_seconds": 1, "queue_seconds": 0, "settle_seconds": 5}
 
-    def run(results):
+    def run(results, away_for=0):
         scheduler = SlowScheduler(clock, results)
+        scheduler.away_for = away_for
         return cluster_run.run(scheduler, ArrayJob("x.log", ("true",)), settings), scheduler
 
     yield run
-    for name in ("cluster_run", "cluster_batch", "submitter_main", "array_job"):
+    for name in ("slurm", "sge", "cluster_task", "logged_task", "cluster_run", "cluster_batch", "submitter_main", "array_job"):
         sys.modules.pop(name, None)
 
 
@@ -82,6 +89,34 @@ def test_a_job_without_a_result_is_run_again_as_often_as_told(slow_run, capsys):
     failures, scheduler = slow_run({})
     assert [failure.what for failure in failures] == ["was lost, 2 times (Slow: no trace of it)"]
     assert scheduler.submitted == 2 and "the job was lost" in capsys.readouterr().err
+
+
+def test_a_scheduler_that_is_away_for_a_while_is_waited_for(slow_run, capsys):
+    failures, scheduler = slow_run({5: {"status": 0, "late": False, "killed": False, "host": "h"}}, away_for=2)
+    assert (failures, scheduler.submitted, scheduler.away_for) == ([], 2, 0)
+    assert "Slow cannot be reached; waiting on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module, scheduler, output, expected", [
+    ("sge", "GridEngine", "<job_info><job_list><JB_name>a & b", None),
+    ("slurm", "Slurm", "12 N/A R \n13 4 PD BadConstraints\n", {("12", 1): "", ("13", 4): "BadConstraints"}),
+])  # fmt: skip
+def test_what_a_queue_says_is_read_or_known_to_be_no_answer(slow_run, monkeypatch, module, scheduler, output, expected):
+    module = __import__(module)
+    monkeypatch.setattr(module, "call", lambda words: (0, output, ""))
+    found = getattr(module, scheduler)(None, {}).present()
+    assert (found and {key: seen.reason for key, seen in found.items()}) == expected
+
+
+def test_the_job_s_environment_is_the_submitter_s_but_for_what_the_scheduler_sets(slow_run, monkeypatch):
+    import cluster_task
+
+    monkeypatch.setenv("JOB_ID", "there")
+    ours = {"PERL5LIB": "p", "JOB_DIR": "d", "JOB_ID": "here", "SLURM_JOB_ID": "here", "PE": "here", "OMP_NUM_THREADS": "9"}
+    merged = cluster_task.environment({"environment": ours, "num_threads": 2, "gpus": 0})
+    shown = {name: merged.get(name) for name in [*ours, "CUDA_VISIBLE_DEVICES"]}
+    assert shown == {"PERL5LIB": "p", "JOB_DIR": "d", "JOB_ID": "there", "SLURM_JOB_ID": None, "PE": None,
+                     "OMP_NUM_THREADS": "2", "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
 
 
 def test_a_folder_left_behind_by_one_of_the_same_number_is_not_in_the_way(slow_run, tmp_path, monkeypatch):

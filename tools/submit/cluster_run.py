@@ -3,7 +3,7 @@
 A scheduler is an object with ``program`` and ``title``, and
 
     words(batch, submission)   the command line that submits; ``position`` is the shell's word for a job's place
-    submit(words, folder)      the id it got; raises ClusterError if it is refused
+    submit(words, folder)      the id it got; raises ClusterError if it is refused, Unreachable if nobody has heard of it
     present()                  (id, position) -> Seen, of all jobs of this user; None if the scheduler does not answer
     cancel(targets)            [(id, position or None for all)]; no complaint if they have gone
     fates(id)                  position -> Fate, what became of the jobs of one submission, as far as it is known
@@ -12,6 +12,7 @@ A scheduler is an object with ``program`` and ``title``, and
 """
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -33,6 +34,16 @@ CANCEL_SECONDS = 20
 
 class ClusterError(InputError):
     """The scheduler is not there, or refuses."""
+
+
+class Unreachable(ClusterError):
+    """The scheduler cannot be connected to: what was asked of it has not been done, and may be asked again."""
+
+
+def refusal(title, text):
+    """The error that says why a job was not taken."""
+    kind = Unreachable if re.search("connect failure|Connection refused", text) else ClusterError
+    return kind(f"{title} refused the job: {' '.join(text.split())}")
 
 
 @dataclass(frozen=True)
@@ -100,14 +111,24 @@ class Run:
             return ASSUMED_ARRAY
 
     def submit_what_may_be(self):
-        """Submit what waits; with --max-jobs-run one array at a time, as the limit holds for each array by itself."""
+        """Submit what waits; with --max-jobs-run one array at a time, as the limit holds for each array by itself.
+
+        A scheduler that is away for a while does not end what is under way: only the first submission must reach it.
+        """
         while self.waiting and not (self.job.max_jobs_run and self.open):
             check_stopped()
             submission = self.waiting.pop(0)
             self.batch.add(submission, self.scheduler.position)
             words = self.scheduler.words(self.batch, submission)
+            try:
+                submission.id = self.scheduler.submit(words, self.batch.folder)
+            except Unreachable:
+                if not self.submissions:
+                    raise
+                self.waiting.insert(0, submission)
+                self.note("unreachable", f"{self.scheduler.title} cannot be reached; waiting on")
+                return
             self.submissions[submission.number] = submission
-            submission.id = self.scheduler.submit(words, self.batch.folder)
             self.open |= {(submission.number, p) for p in range(1, len(submission.indices) + 1)}
             again = " again" if submission.attempt > 1 else ""
             jobs = f"{len(submission.indices)} jobs" if submission.is_array else "1 job"
@@ -209,7 +230,7 @@ class Run:
             if again:
                 self.plan(sorted(again), attempt=2)
                 continue
-            if self.open:
+            if self.open or self.waiting:
                 time.sleep(pause)
                 pause = min(pause * 1.3, self.settings["poll_seconds"])
 

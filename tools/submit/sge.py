@@ -13,7 +13,7 @@ import pwd
 import re
 from xml.etree import ElementTree
 
-from cluster_run import ClusterError, Fate, Seen, call, run
+from cluster_run import Fate, Seen, call, refusal, run
 from site_settings import filled, site_settings
 from submitter_main import UsageError, main
 
@@ -68,7 +68,7 @@ class GridEngine:
         status, output, errors = call(words, folder)
         id = re.match(r"\d+", output.strip())
         if status or not id:
-            raise ClusterError(f"Grid Engine refused the job: {' '.join((errors or output).split())}")
+            raise refusal("Grid Engine", errors or output)
         return id[0]
 
     @staticmethod

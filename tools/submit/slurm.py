@@ -11,7 +11,7 @@ import math
 import os
 import re
 
-from cluster_run import ClusterError, Fate, Seen, call, run
+from cluster_run import Fate, Seen, call, refusal, run
 from site_settings import filled, site_settings
 from submitter_main import UsageError, main
 
@@ -60,7 +60,7 @@ class Slurm:
     def submit(words, folder):
         status, output, errors = call(words, folder, without=_not_for_jobs())
         if status:
-            raise ClusterError(f"Slurm refused the job: {' '.join(errors.replace('sbatch: error: ', '').split())}")
+            raise refusal("Slurm", errors.replace("sbatch: error: ", ""))
         return output.strip().partition(";")[0]
 
     def present(self):
