@@ -2,7 +2,8 @@
 
     fake_entry_points.py [-m wespk.bin.NAME | .../tools/submit/local.py] OPTIONS
 
-The words of every call are added to the file that FAKE_LOG names, one line a call. What is written holds the text of
+The words of every call are added to the file that FAKE_LOG names, one line a call. A submitter runs nothing but the
+commands that share_of.sh would deal to its jobs, which are calls of their own. What is written holds the text of
 FAKE_TEXT, so that a test can make a stage come out differently. While a file FAKE_LOG.NAME.wait exists, NAME waits;
 if there is a file FAKE_LOG.NAME.status, NAME ends with the exit status in it.
 """
@@ -133,7 +134,23 @@ def make_report(out_dir, **_):
     write(f"{out_dir}/RESULTS.md")
 
 
+def dealt(words):
+    """The commands between the words of a submitter's that has share_of.sh deal them out, in the order of its jobs."""
+    at = words.index(next(word for word in words if word.endswith("/share_of.sh")))
+    number, commands = int(words[at + 2]), [[]]
+    for word in words[at + 3 :]:
+        if word == ":::":
+            commands.append([])
+        else:
+            commands[-1].append(word)
+    return [command for job in range(number) for command in commands[job::number]]
+
+
 def main(words):
+    if any(word.endswith("/share_of.sh") for word in words):
+        for command in dealt(words):
+            main(command[1:])
+        return
     name = words[1].rpartition(".")[2] if words[0] == "-m" else Path(words[0]).stem
     log = Path(os.environ["FAKE_LOG"])
     with open(log, "a", encoding="utf-8") as file:

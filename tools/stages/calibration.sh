@@ -208,7 +208,9 @@ quality_tables() { # $tables: the option that names the tables of measures in fo
   fi
 }
 
-measure_quality() { # of trial list $2 with embeddings $3 and the data folder $4 into folder $1; further options follow
+# A unit that measures the quality of trial list $2 with embeddings $3 and the data folder $4 into folder $1; further
+# options follow.
+measure_quality() {
   local words=()
   if [[ ,$quality, == *,duration,* ]]; then
     words+=(--utt2dur "$4/utt2dur")
@@ -217,7 +219,7 @@ measure_quality() { # of trial list $2 with embeddings $3 and the data folder $4
     words+=(--feats "$4/feats.scp")
   fi
   if [ -n "$quality" ]; then
-    run python -m wespk.bin.measure_quality --trials "$2" --embeddings "$3" --out-dir "$1" --top-n "$top_n" \
+    add_unit python -m wespk.bin.measure_quality --trials "$2" --embeddings "$3" --out-dir "$1" --top-n "$top_n" \
       --mean-embeddings "$exp/embeddings/train/xvector.scp" "${words[@]}" "${@:5}"
   fi
 }
@@ -283,26 +285,30 @@ work_calibration() {
   if [ "$cohort" = speaker ]; then
     cohort_words=(--cohort-utt2spk "$(given_labels)")
   fi
-  run python -m wespk.bin.score_cosine --trials "$key" --embeddings "$heard" "${mean[@]}" --out "$folder/cosine"
-  if [ "$score_norm" != none ]; then
-    run python -m wespk.bin.score_norm --scores "$folder/cosine" --embeddings "$heard" "${mean[@]}" --cohort-scp "$others" \
-      "${cohort_words[@]}" --method "$score_norm" --top-n "$top_n" --utt2spk "$source/utt2spk" \
-      --out "$folder/cosine.$score_norm"
-  fi
   if [ "$scoring" = plda ]; then
     backend
-    run python -m wespk.bin.score_plda --trials "$key" --embeddings "$heard" --backend "$exp/plda" --out "$folder/plda"
+    add_unit python -m wespk.bin.score_plda --trials "$key" --embeddings "$heard" --backend "$exp/plda" --out "$folder/plda"
   fi
+  add_unit python -m wespk.bin.score_cosine --trials "$key" --embeddings "$heard" "${mean[@]}" --out "$folder/cosine"
   measure_quality "$folder/quality" "$key" "$heard" "$source" --cohort-scp "$others" "${cohort_words[@]}"
+  for name in "${names[@]}"; do
+    models_of "$name"
+    measure_quality "$folder/$name.quality" "$tested/eval/trials/$name" "$home/embeddings/eval/xvector.scp" \
+      "$tested/eval" --cohort-scp "$exp/embeddings/train/xvector.scp" "${cohort_words[@]}" "${models[@]}"
+  done
+  run_units calibration
+  if [ "$score_norm" != none ]; then
+    add_unit python -m wespk.bin.score_norm --scores "$folder/cosine" --embeddings "$heard" "${mean[@]}" \
+      --cohort-scp "$others" "${cohort_words[@]}" --method "$score_norm" --top-n "$top_n" --utt2spk "$source/utt2spk" \
+      --out "$folder/cosine.$score_norm"
+    run_units calibration_norm
+  fi
   quality_tables "$folder/quality"
   for kind in "${kinds[@]}"; do
     run python -m wespk.bin.train_calibration --scores "$folder/$kind" --trials "$key" --out "$folder/$kind.json" \
       --p-target "$p_target" --l2 "$l2" "${tables[@]}"
   done
   for name in "${names[@]}"; do
-    models_of "$name"
-    measure_quality "$folder/$name.quality" "$tested/eval/trials/$name" "$home/embeddings/eval/xvector.scp" \
-      "$tested/eval" --cohort-scp "$exp/embeddings/train/xvector.scp" "${cohort_words[@]}" "${models[@]}"
     quality_tables "$folder/$name.quality"
     for kind in "${kinds[@]}"; do
       run python -m wespk.bin.apply_calibration --model "$folder/$kind.json" --scores "$home/scores/$name.$kind" \

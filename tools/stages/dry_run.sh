@@ -49,7 +49,8 @@ tell() { # the command of words $@, or the array job that it submits
   done
   printf '  submit  %s: %s, log %s\n' "$cmd" "$jobs" "${1//$index/N}" >&"$told"
   shift
-  printf '          %s\n' "$(quoted "${@//$index/N}")" >&"$told"
+  word=$(quoted "${@//$index/N}")
+  printf '          %s\n' "${word// ::: / ::: $'\n'            }" >&"$told"
 }
 
 rehearse_stage() { # number
@@ -108,6 +109,7 @@ rehearse() { # from here on commands are told, wherever their output goes, and n
   }
   lock() { :; }
   agree() { :; }
+  said_by() { :; }
   note_data() { :; }
   end_of_command() { :; }
 }

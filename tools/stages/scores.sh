@@ -126,8 +126,9 @@ check_5() {
 }
 
 work_5() {
-  local name out suffixes models
+  local name suffix suffixes models plda_suffix plda_options
   bias_suffixes
+  plda_kinds
   if [ -n "$(mining)" ]; then
     say "stage $current makes no LIST.bias.llr: with mining ($(mining | cut -c 2-)) the loss's bias is no log-odds"
   fi
@@ -135,25 +136,25 @@ work_5() {
     backend
   fi
   for name in "${names[@]}"; do
-    out=$home/scores/$name.cosine
     models_of "$name"
-    run python -m wespk.bin.score_cosine --trials "$tested/eval/trials/$name" --out "$out" \
+    add_unit python -m wespk.bin.score_cosine --trials "$tested/eval/trials/$name" --out "$home/scores/$name.cosine" \
       --embeddings "$home/embeddings/eval/xvector.scp" --mean-embeddings "$exp/embeddings/train/xvector.scp" \
       "${models[@]}"
-    agree "$out" "$(count "$out")" "$(count "$tested/eval/trials/$name")"
     if [ "${#suffixes[@]}" -gt 0 ]; then
-      out=$home/scores/$name.bias.llr
-      run python -m wespk.bin.score_bias --trials "$tested/eval/trials/$name" --out "$out" \
+      add_unit python -m wespk.bin.score_bias --trials "$tested/eval/trials/$name" --out "$home/scores/$name.bias.llr" \
         --embeddings "$home/embeddings/eval/xvector.scp" --checkpoint "$exp/checkpoints/average.pt" \
         "${models[@]}"
-      agree "$out" "$(count "$out")" "$(count "$tested/eval/trials/$name")"
     fi
     if [ "$scoring" = plda ]; then
-      out=$home/scores/$name.plda
-      run python -m wespk.bin.score_plda --trials "$tested/eval/trials/$name" --out "$out" \
+      add_unit python -m wespk.bin.score_plda --trials "$tested/eval/trials/$name" --out "$home/scores/$name.plda" \
         --embeddings "$home/embeddings/eval/xvector.scp" --backend "$exp/plda" "${models[@]}"
-      agree "$out" "$(count "$out")" "$(count "$tested/eval/trials/$name")"
     fi
+  done
+  run_units scoring
+  for name in "${names[@]}"; do
+    for suffix in cosine "${suffixes[@]:0:1}" "${plda_suffix[@]}"; do
+      agree "$home/scores/$name.$suffix" "$(count "$home/scores/$name.$suffix")" "$(count "$tested/eval/trials/$name")"
+    done
   done
 }
 
@@ -230,9 +231,13 @@ work_norm() {
     words+=(--utt2spk "$tested/eval/utt2spk")
   fi
   for name in "${names[@]}"; do
-    out=$home/scores/$name.cosine.$score_norm
     models_of "$name"
-    run python -m wespk.bin.score_norm --scores "$home/scores/$name.cosine" --out "$out" "${words[@]}" "${models[@]}"
+    add_unit python -m wespk.bin.score_norm --scores "$home/scores/$name.cosine" \
+      --out "$home/scores/$name.cosine.$score_norm" "${words[@]}" "${models[@]}"
+  done
+  run_units score_norm
+  for name in "${names[@]}"; do
+    out=$home/scores/$name.cosine.$score_norm
     agree "$out" "$(count "$out")" "$(count "$home/scores/$name.cosine")"
   done
 }
