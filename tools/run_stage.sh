@@ -36,7 +36,7 @@ pass_on() {
   fi
   kill -TERM "$child" 2>/dev/null || true
 }
-for signal in INT TERM HUP USR1; do
+for signal in INT TERM HUP USR1 USR2; do
   # shellcheck disable=SC2064 # the name now, not later
   trap "pass_on $signal" "$signal"
 done

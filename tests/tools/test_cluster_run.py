@@ -119,10 +119,13 @@ def test_the_job_s_environment_is_the_submitter_s_but_for_what_the_scheduler_set
                      "OMP_NUM_THREADS": "2", "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
 
 
-def test_a_folder_left_behind_by_one_of_the_same_number_is_not_in_the_way(slow_run, tmp_path, monkeypatch):
+def test_a_folder_left_behind_by_one_of_the_same_number_is_told_and_not_in_the_way(slow_run, tmp_path, monkeypatch, capsys):
     import cluster_batch
 
     monkeypatch.setattr(cluster_batch.os, "getpid", lambda: 77)
-    (tmp_path / ".submit-x-77").mkdir()
+    for name in (".submit-x-77", ".submit-x-y-78"):
+        (tmp_path / name).mkdir()
     failures, _ = slow_run({1: {"status": 0, "late": False, "killed": False, "host": "h"}})
-    assert failures == [] and [path.name for path in tmp_path.iterdir()] == [".submit-x-77"]
+    assert failures == [] and sorted(path.name for path in tmp_path.iterdir()) == [".submit-x-77", ".submit-x-y-78"]
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/.submit-x-77 is of a call that was killed, or still runs" in said and "x-y" not in said

@@ -92,7 +92,7 @@ def test_files_brought_along_without_an_account_will_do(stages):
     assert stages(3)[0] == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
 def test_a_signal_reaches_the_command_and_its_status_comes_back(stages, number):
     stages(2)
     ready = stages.folder / "ready"

@@ -67,6 +67,11 @@ class Batch:
         first = os.path.join(self.cwd, job.task(job.indices[0])[0])
         self.folder = Path(os.path.dirname(first)) / f".submit-{self.name}-{os.getpid()}"
 
+    def left_behind(self):
+        """The folders of earlier calls of this name that were killed, or have not ended; to be asked before ``create``."""
+        ours = re.compile(rf"\.submit-{re.escape(self.name)}-\d+(-\d+)?")
+        return sorted(path for path in self.folder.parent.glob(".submit-*") if ours.fullmatch(path.name))
+
     def create(self):
         """Write what is the same for all jobs; the environment may hold secrets, so the folder is the user's alone."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)

@@ -252,6 +252,9 @@ class Run:
     def whole(self):
         """All of it; returns the failures in order."""
         self.plan(self.job.indices)
+        for folder in self.batch.left_behind():
+            told = f"{folder} is of a call that was killed, or still runs: cancel its jobs, named {self.batch.name}, if there"
+            self.note(folder, f"{told} are any, as they write the same files; then remove it")
         self.batch.create()
         try:
             for index in self.job.indices:  # what an earlier call left would be taken for this one's
