@@ -104,7 +104,7 @@ which stages, which experiment
                        whose speakers have one name in both; if it is not, write its corpus's name into DIR/corpus
   --eval-name NAME     that NAME; empty: after the folder (egs/NAME/RECIPE/data, NAME/data or NAME)
 how to run
-  --nj N               array jobs of stages 2 and 4 (on GPUs: one a GPU)
+  --nj N               array jobs of stages 2 and 4 (on GPUs: one a GPU), most jobs of 5 and 6
   --gpus N             GPUs for stages 3 and 4, on each node; 0: none; empty: all that are visible (with a scheduler it
                        has to be said)
   --nodes N            nodes for stage 3, with a scheduler

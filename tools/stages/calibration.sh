@@ -287,7 +287,8 @@ work_calibration() {
   fi
   if [ "$scoring" = plda ]; then
     backend
-    add_unit python -m wespk.bin.score_plda --trials "$key" --embeddings "$heard" --backend "$exp/plda" --out "$folder/plda"
+    add_unit python -m wespk.bin.score_plda --trials "$key" --embeddings "$heard" --backend "$exp/plda" \
+      --out "$folder/plda"
   fi
   add_unit python -m wespk.bin.score_cosine --trials "$key" --embeddings "$heard" "${mean[@]}" --out "$folder/cosine"
   measure_quality "$folder/quality" "$key" "$heard" "$source" --cohort-scp "$others" "${cohort_words[@]}"

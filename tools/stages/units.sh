@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # log is read by tools/run_stage.sh
-# Scoring as array jobs. To be sourced by tools/stages.sh. A unit is a whole command, mostly a trial list scored in one way,
-# and the units are dealt to at most --nj jobs. Shares of a list's lines would be smaller units, but each would read the
-# training embeddings again for the mean and the cohort, which takes longer than most lists, and matrix products over other
-# shapes round differently: so the scores are the same for any --nj, and by --cmd local no process starts that need not.
+# Scoring as array jobs. To be sourced by tools/stages.sh. A unit is a whole command, mostly a trial list scored in
+# one way, and the units are dealt to at most --nj jobs. Shares of a list's lines would be smaller units, but each
+# would read the training embeddings again for the mean and the cohort, which takes longer than most lists, and matrix
+# products over other shapes round differently. So the scores are the same for any --nj, and a list costs one process.
 
 units=()
 num_units=0
@@ -16,14 +16,15 @@ add_unit() { # the command of words $@
   num_units=$((num_units + 1))
 }
 
-unit_threads() { # of each job: by --cmd local all cores are shared out, whatever --nj is, so that it changes no rounding
-  local cores
-  if [ "$cmd" != local ]; then
+# The threads of each job. Matrix products round differently by another number, so it hangs on neither --nj nor the
+# lists: by --cmd local it is all cores (one job is at work at a time) or OMP_NUM_THREADS, which nproc knows (then
+# several are).
+unit_threads() {
+  if [ "$cmd" = local ]; then
+    nproc
+  else
     printf '%s' "$threads"
-    return
   fi
-  cores=$(nproc)
-  printf '%s' "$((cores > num_units ? cores / num_units : 1))"
 }
 
 said_by() { # what is in the logs $@ but for the submitter's own lines, such as warnings
