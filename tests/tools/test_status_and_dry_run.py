@@ -170,7 +170,7 @@ def test_training_on_this_machine_is_by_torchrun_if_there_are_several_processes(
     (("--nodes", 2), "--nodes is for jobs of a scheduler, and --cmd is local"),
     (("--time", "1:00"), "--time is for jobs of a scheduler, and --cmd is local"),
     (("--cmd", "slurm", "--gpus", 2, "--processes", 2), "--processes is for training without GPUs"),
-    (("--cmd", "slurm.pl --mem 2G", "--time", "1:00:00"), "--time is for --cmd slurm or sge"),
+    (("--cmd", "slurm.pl --mem 2G", "--time", "1:00:00"), "--time is not for Kaldi's scripts"),
     (("--cmd", "slurm", "--gpus", 1, "--time", "24h"), "--cmd slurm: --time is the time limit of each job: MINUTES, "),
     (("--cmd", "sge", "--gpus", 1, "--nodes", 2), "--cmd sge: --nodes 2, but a job has one node here"),
     (("--cmd", "slurm", "--nodes", 0), "--nodes takes a number, 1 or more, not '0'"),

@@ -143,7 +143,7 @@ check_job_options() { # those that say how training is run
   done
   for name in nodes time; do
     if [[ ! $cmd =~ ^[a-z]+$ && $given == *" $name "* ]]; then
-      die "--$name is for --cmd slurm or sge: Kaldi's scripts have no such thing as several nodes, or time for a checkpoint"
+      die "--$name is not for Kaldi's scripts, which know neither several nodes nor a last checkpoint: give another --cmd"
     fi
   done
   if [ "$cmd" != local ] && [ -z "$gpus" ] && [ "$stop_stage" -ge 3 ] && { [ "$stage" -le 4 ] || [ "$stop_stage" -eq 8 ]; }; then
