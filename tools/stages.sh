@@ -109,7 +109,7 @@ how to run
                        has to be said)
   --nodes N            nodes for stage 3, with a scheduler
   --processes N        training processes on each node: with GPUs one a GPU, without 1 unless given
-  --threads N          CPU cores for each training process, with a scheduler
+  --threads N          CPU cores for each training process and each scoring job, with a scheduler
   --time T             time limit of a training job, with a scheduler (MINUTES, HH:MM:SS or DAYS-HH:MM:SS): before it is
                        over training writes a checkpoint, and goes on in another job
   --cmd WORD           where jobs run: local, another tools/submit/WORD.py, or a script of Kaldi's with its options

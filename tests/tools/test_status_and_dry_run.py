@@ -141,6 +141,16 @@ def test_by_force_it_is_told_what_would_be_removed(scored):
     assert f"  remove  {folder}" in said and "  because: current, but --force" in said
 
 
+def test_trial_lists_are_dealt_to_at_most_nj_jobs(scored):
+    words = ("--stage", 5, "--stop-stage", 6, "--force", "true", "--cmd", "slurm", "--threads", 7)
+    for number, jobs in ((1, "1 job"), (40, "2 jobs, N = 1 to 2")):
+        said = dry(scored, *words, "--nj", number)[1]
+        for name, entry in (("scoring", "score_cosine"), ("score_norm", "score_norm")):
+            at = said.index(f"  submit  slurm: {jobs}, num-threads 7, log {scored.exp}/log/{name}.N.log")
+            assert f"share_of.sh N {jobs[0]} python -m wespk.bin.{entry} " in said[at + 1] and said[at + 1].endswith(" ::: \\")
+            assert said[at + 2].startswith(f"            python -m wespk.bin.{entry} ")
+
+
 def test_an_earlier_stage_that_is_missing_is_refused_as_in_a_real_run(scored):
     (scored.exp / "embeddings" / "eval" / "xvector.scp").unlink()
     status, _, errors = dry(scored, "--stage", 5)

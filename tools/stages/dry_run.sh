@@ -25,7 +25,7 @@ quoted() { # the words as a shell would read them
 }
 
 tell() { # the command of words $@, or the array job that it submits
-  local word settings=() jobs=1 index='//'
+  local word apart settings=() jobs=1 index='//'
   if [ "${*:1:${#submit[@]}}" != "${submit[*]}" ]; then
     printf '  run     %s\n' "$(quoted "$@")" >&"$told"
     return
@@ -50,7 +50,8 @@ tell() { # the command of words $@, or the array job that it submits
   printf '  submit  %s: %s, log %s\n' "$cmd" "$jobs" "${1//$index/N}" >&"$told"
   shift
   word=$(quoted "${@//$index/N}")
-  printf '          %s\n' "${word// ::: / ::: $'\n'            }" >&"$told"
+  printf -v apart ' ::: \\\n            '
+  printf '          %s\n' "${word// ::: /$apart}" >&"$told"
 }
 
 rehearse_stage() { # number

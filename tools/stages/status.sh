@@ -54,7 +54,7 @@ how_far() { # the last sign of life of training
 find_state() {
   local flags=() extra=() mark holder job=
   mark=$(marks_of "$1")/$1.json
-  holder=$(holder_of "$(dirname "$mark")/lock")
+  holder=$(holder_of "${mark%/*}/lock")
   if [ "$1" -eq 3 ]; then
     job=$(holder_of "$exp/.stages/training.lock")
   fi
