@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from tests.conftest import ROOT
-from tests.tools.test_stages import Stages, as_kept, keep_copy
+from tests.tools.staged_recipe import Stages, as_kept, keep_copy
 
 PLDA = ("--scoring", "plda", "--plda", "lda-dim=100 whiten=true")
 

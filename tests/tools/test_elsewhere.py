@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
-from tests.tools.test_stages import CURRENT, Stages, as_kept, keep_copy, words_of
+from tests.tools.staged_recipe import CURRENT, Stages, as_kept, keep_copy, words_of
 
 
 class TwoCorpora(Stages):

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.tools.test_stages import CURRENT, SCRIPT, Stages, as_kept, keep_copy
+from tests.tools.staged_recipe import CURRENT, SCRIPT, Stages, as_kept, keep_copy
 from tools.pseudo_label_conf import pseudo_label_conf
 from wespk.training.objectives import OBJECTIVES, find_objective
 from wespk.utils.errors import InputError

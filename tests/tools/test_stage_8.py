@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.tools.test_stages import CURRENT, Stages, as_kept, keep_copy
+from tests.tools.staged_recipe import CURRENT, Stages, as_kept, keep_copy
 from tools.fine_tuning_conf import fine_tuning_conf
 from wespk.utils.errors import InputError
 

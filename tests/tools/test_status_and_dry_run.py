@@ -7,20 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.tools.test_stages import Stages, as_kept, keep_copy
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    """The folder of a recipe after stage 6."""
-    folder = tmp_path_factory.mktemp("kept") / "a JOB"
-    Stages(folder).run("--stop-stage", 6)
-    return keep_copy(folder)
-
-
-@pytest.fixture
-def scored(kept):
-    return Stages(as_kept(kept))
+from tests.tools.staged_recipe import Stages
 
 
 def traces(folder):
