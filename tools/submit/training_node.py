@@ -5,6 +5,7 @@ the processes alone: torchrun itself must stay, as it would give them 30 seconds
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -20,15 +21,24 @@ LINES_SHOWN = 5
 
 
 def children():
-    """The processes that this one started; torchrun starts the training processes directly."""
+    """The processes that this one started, as a list; torchrun starts the training processes directly.
+
+    Threads may end meanwhile, but not the first one: where it has no such file, the system does not tell, and OSError is raised.
+    """
+    found = []
     for task in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
-            yield from map(int, file.read().split())
+        try:
+            found += Path(f"/proc/self/task/{task}/children").read_text(encoding="ascii").split()
+        except (FileNotFoundError, ProcessLookupError):
+            if task == str(os.getpid()):
+                raise
+    return [int(number) for number in found]
 
 
 def hand_on(_number, _frame):
     for process in children():
-        os.kill(process, signal.SIGUSR1)
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself, and been waited for
+            os.kill(process, signal.SIGUSR1)
 
 
 def last_lines(path):
