@@ -1,5 +1,6 @@
 """tools/submit/training_job.py with commands in place of a training, and with a make-believe srun and scontrol."""
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -7,11 +8,15 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
-from tools.submit import training_job
+
+sys.path.insert(0, str(ROOT / "tools" / "submit"))  # as for the programs there
+
+import training_job
 
 JOB = ROOT / "tools" / "submit" / "training_job.py"
 # on SIGUSR1 it writes what a trainer leaves of a checkpoint, and the status that it leaves with
@@ -27,6 +32,7 @@ signal.signal(signal.SIGUSR1, stop if says else lambda *_: None)
 time.sleep(60)
 """
 SLURM = {"SLURM_JOB_ID": "17", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_CPUS_PER_TASK": "6"}
+ANOTHER = "Slurm job 12 on n4 since yesterday"
 
 
 @pytest.fixture
@@ -50,6 +56,17 @@ def cluster(tmp_path):
         (folder / name).write_text(f"#!/bin/bash\n{text}\n")
         (folder / name).chmod(0o755)
     return {**os.environ, **SLURM, "PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+@contextlib.contextmanager
+def another_job(exp):
+    """Another job has the experiment; the value is its lock file."""
+    path = exp / ".stages" / "training.lock"
+    path.parent.mkdir()
+    with open(path, "w") as held:
+        print(ANOTHER, file=held, flush=True)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield held
 
 
 def line(exp, *words):
@@ -84,6 +101,7 @@ def test_on_several_nodes_each_has_one_task_which_is_told_where_the_first_is(exp
     assert process.returncode == 0, output
     words = (tmp_path / "words").read_text().splitlines()
     assert {"--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--cpus-per-task=6", "--kill-on-bad-exit=1"} <= set(words)
+    assert "--export=ALL" in words  # whatever the site's options for the job say
     port = words[words.index("--port") + 1]
     assert words[words.index("--address") + 1] == "10.1.2.3" and int(port) in training_job.PORTS
     assert words[words.index("--processes") + 1] == "3" and words[-5:] == ["--", "-m", "some.module", "--option", "a b"]
@@ -122,15 +140,43 @@ def test_each_job_has_a_port_of_its_own_and_none_that_is_in_use():
 
 
 def test_a_second_job_for_one_experiment_is_refused_by_the_name_of_the_first(exp):
-    path = exp / ".stages" / "training.lock"
-    path.parent.mkdir()
-    with open(path, "w") as held:
-        print("Slurm job 12 on n4 since yesterday", file=held, flush=True)
-        fcntl.flock(held, fcntl.LOCK_EX)
-        process = start(exp, "--", "-c", "pass")
+    with another_job(exp):
+        process = start(exp, "--lock-seconds", 0.2, "--", "-c", "pass")
         output, _ = process.communicate(timeout=60)
-    assert process.returncode == 1 and "another job trains here already (Slurm job 12 on n4 since yesterday)" in output
-    assert start(exp, "--", "-c", "pass").wait(timeout=60) == 0
+    assert process.returncode == 1 and f"another job trains here already ({ANOTHER})" in output
+    assert start(exp, "--lock-seconds", 0, "--", "-c", "pass").wait(timeout=60) == 0
+
+
+def test_a_lock_that_comes_to_an_end_is_waited_for_and_its_holder_is_told_once(exp):
+    with another_job(exp):
+        process = start(exp, "--", "-c", "print('trained')")
+        first = process.stdout.readline()
+        assert first == f"another job trains here ({ANOTHER}): waiting 180 s for its end, or for its lock's\n"
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and output == "trained\n"
+    assert (exp / ".stages" / "training.lock").read_text().startswith("process ")
+
+
+def test_a_glance_at_the_lock_does_not_keep_a_job_out_and_is_not_told_of(exp, monkeypatch, capsys):
+    class Signals:
+        received = None
+
+    with another_job(exp) as held:
+        glances = iter((lambda: None, lambda: fcntl.flock(held, fcntl.LOCK_UN)))
+        monkeypatch.setattr(training_job.time, "sleep", lambda _: next(glances)())
+        monkeypatch.setattr(training_job, "GLANCE_SECONDS", 60)
+        training_job.lock(Path(held.name), "Slurm job 13", 120, Signals).close()
+        assert Path(held.name).read_text() == "Slurm job 13\n" and capsys.readouterr().out == ""
+
+
+def test_a_signal_ends_the_wait_for_another_job_and_leaves_that_ones_account_alone(exp):
+    with another_job(exp):
+        process = start(exp, "--", "-c", "pass")
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 85 and output == "SIGTERM while waiting for the other job; to be run again\n"
+        assert (exp / ".stages" / "training.lock").read_text() == f"{ANOTHER}\n" and not (exp / "stops.json").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])

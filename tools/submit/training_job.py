@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One training as a job: its processes on all nodes of the job, and what is to be made of their end.
 
-    training_job.py --exp DIR [--nodes N] [--processes P] -- ARGUMENT ...
+    training_job.py --exp DIR [--nodes N] [--processes P] [--lock-seconds S] -- ARGUMENT ...
 
 runs "python ARGUMENT ..." P times on each of the N nodes that the scheduler gave to this job (Slurm: any number; Grid
 Engine, or none: one), by torchrun where that makes more than one process. It is started once, on the first node.
@@ -13,7 +13,6 @@ tell which process failed first and how its output ends, or that it was stopped 
 
 import argparse
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -25,12 +24,16 @@ import time
 import zlib
 from pathlib import Path
 
+from logged_task import end_with_parent
+
 from wespk.io.atomic import write_text
 
 STOPPED = 85
 IDLE_STOPS = 3  # stops without a step in between, after which another would be of no use
 RELAY_SECONDS = 5
 POLL_SECONDS = 0.1
+GLANCE_SECONDS = 1  # --status holds the lock for an instant, of which nothing is told
+LOCK_SECONDS = 180  # a network file system keeps the locks of a node that failed for a minute or two
 PORTS = range(15000, 30000)  # below those that systems hand out by themselves
 NODE_PROGRAM = Path(__file__).with_name("training_node.py")
 
@@ -78,20 +81,39 @@ def free_port(identity):
     raise JobError(f"no port from {PORTS[0]} to {PORTS[-1]} is free on {socket.gethostname()}")
 
 
-def lock(path, text):
-    """Keep a second job out of the experiment; returns the open file, whose closing gives it up.
-
-    Raises JobError if another holds it. Where the file system cannot lock, it says so and goes on.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 held to the end
+def locked(file):
+    """Whether the open file could be locked for us alone; where the file system cannot lock, it says so and goes on."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.seek(0)
-        raise JobError(f"another job trains here already ({file.readline().strip()}): cancel it, or wait for it") from None
+        return False
     except OSError as error:
-        print(f"{path} cannot be locked ({error.strerror}): nothing keeps a second job out", flush=True)
+        print(f"{file.name} cannot be locked ({error.strerror}): nothing keeps a second job out", flush=True)
+    return True
+
+
+def lock(path, text, seconds, signals):
+    """Keep a second job out of the experiment; returns the open file, whose closing gives it up.
+
+    Another's lock is waited for, as it may be one of a node that failed, or a glance of --status. Returns None if a signal
+    came meanwhile; raises JobError if another still holds it after ``seconds``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 held to the end
+    began, told = time.monotonic(), False
+    while not locked(file):
+        waited = time.monotonic() - began
+        file.seek(0)
+        holder = file.readline().strip()
+        if signals.received or waited >= seconds:
+            file.close()
+            if signals.received:
+                return None
+            raise JobError(f"another job trains here already ({holder}): cancel it, or wait for it")
+        if waited >= GLANCE_SECONDS and not told:
+            print(f"another job trains here ({holder}): waiting {seconds:g} s for its end, or for its lock's", flush=True)
+            told = True
+        time.sleep(POLL_SECONDS)
     file.truncate(0)
     print(text, file=file, flush=True)
     return file
@@ -104,8 +126,8 @@ def command(asked, identity, names):
     words = [sys.executable, str(NODE_PROGRAM), "--nodes", str(asked.nodes), "--processes", str(asked.processes)]
     words += ["--address", address_of(names), "--port", str(free_port(identity)), "--reports", str(reports(asked.exp))]
     if asked.nodes > 1:
-        # one task a node; the step is told anew what the job was given
-        srun = ["srun", "--mpi=none", "--input=none", "--kill-on-bad-exit=1", "--ntasks-per-node=1"]
+        # one task a node; the step is told anew what the job was given, and gets our environment whatever options say
+        srun = ["srun", "--export=ALL", "--mpi=none", "--input=none", "--kill-on-bad-exit=1", "--ntasks-per-node=1"]
         srun += [f"--nodes={asked.nodes}", f"--ntasks={asked.nodes}"]
         srun += [f"--cpus-per-task={os.environ.get('SLURM_CPUS_PER_TASK', '1')}"]
         words = srun + words
@@ -114,11 +136,6 @@ def command(asked, identity, names):
 
 def reports(exp):
     return exp / "log" / "failed_processes"
-
-
-def end_with_parent():
-    """Called in the child: SIGTERM when we are gone, so that nothing trains on when a scheduler kills this process."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 class Signals:
@@ -136,7 +153,8 @@ class Signals:
 def run(words, signals):
     """Run the processes to their end, handing on a signal to stop, again and again as they may not be ready for it.
 
-    They are out of reach of signals that go to our process group. Returns the exit status.
+    They are out of reach of signals that go to our process group, and end with us, lest they train on when a scheduler
+    kills this process alone. Returns the exit status.
     """
     process = subprocess.Popen(
         words, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=end_with_parent  # noqa: PLW1509 no threads
@@ -185,7 +203,11 @@ def whole(asked, signals):
     identity, names = allocation()
     if len(names) != asked.nodes:
         raise JobError(f"{identity} has {len(names)} nodes ({' '.join(names)}) where --nodes {asked.nodes} are to be used")
-    held = lock(asked.exp / ".stages" / "training.lock", f"{identity} on {','.join(names)} since {time.strftime('%F %T')}")
+    text = f"{identity} on {','.join(names)} since {time.strftime('%F %T')}"
+    held = lock(asked.exp / ".stages" / "training.lock", text, asked.lock_seconds, signals)
+    if held is None:
+        print(f"{signals.received} while waiting for the other job; to be run again", flush=True)
+        return STOPPED
     with held:
         clear(reports(asked.exp))
         (asked.exp / "requeue").unlink(missing_ok=True)
@@ -205,6 +227,8 @@ def main():
     parser.add_argument("--exp", type=lambda text: Path(text).absolute(), required=True, help="the experiment's folder")
     parser.add_argument("--nodes", type=int, default=1, help="how many nodes the job has")
     parser.add_argument("--processes", type=int, default=1, help="how many processes there are on each")
+    meaning = "how long a job that has the experiment already is waited for before this one is refused (%(default)s)"
+    parser.add_argument("--lock-seconds", type=float, default=LOCK_SECONDS, help=meaning)
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     asked = parser.parse_args(sys.argv[1:split])
     asked.words = sys.argv[split + 1 :]
