@@ -164,10 +164,10 @@ def test_corpora_are_found_by_name_and_take_only_their_own_options(corpus):
 
 
 def test_the_utterances_of_averaged_enrolments_are_kept_and_missed(corpus):
-    (corpus / "mine.map").write_text("model id20001/aaaaaaaaaaa/00001.wav id20001/-b_-bbbbbbb/00002.wav\n")
+    (corpus / "mine.map").write_text("model id20001/-b_-bbbbbbb/00002.wav\n")
     (corpus / "mine.txt").write_text("1 model id20001/aaaaaaaaaaa/00001.wav\n0 model id20003/aaaaaaaaaaa/00001.wav\n")
     found = voxceleb(voxceleb1=str(corpus), trials=str(corpus / "mine.txt"))
     assert sorted(found.eval) == ["id20001--b_-bbbbbbb-00002", "id20001-aaaaaaaaaaa-00001", "id20003-aaaaaaaaaaa-00001"]
     assert speakers(found.train) == DEV
-    (corpus / "mine.map").write_text("model id20001/aaaaaaaaaaa/00001.wav id20001/other/00002.wav\n")
+    (corpus / "mine.map").write_text("model id20001/-b_-bbbbbbb/00002.wav id20001/other/00002.wav\n")
     refused("mine.txt:1: no file id20001/other/00002", voxceleb1=str(corpus), trials=str(corpus / "mine.txt"))

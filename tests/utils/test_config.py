@@ -162,7 +162,7 @@ def test_missing_files_are_named(tmp_path):
 def test_an_option_younger_than_the_experiment_has_its_default(tmp_path):
     (tmp_path / "config.yaml").write_text("seed: 7\nmodel: {name: xvector, hidden: 9}\nderived: {num_speakers: 3}\n")
     found = config.read_resolved(tmp_path)
-    assert found["labels"] == {"noise": "none", "rate": 0.0, "seed": 0}
+    assert found["labels"] == {"noise": "none", "rate": 0.0, "seed": 0, "file": ""}
     assert (found["seed"], found["model"], found["derived"]) == (7, {"name": "xvector", "hidden": 9}, {"num_speakers": 3})
 
 
