@@ -38,8 +38,9 @@ def conf_lines(config: str = "", overlay: str = "", set: str = "", exp: str = ""
         if changed:
             listed = "; ".join(f"{name}: {a!r} there, {b!r} asked for" for name, a, b in changed)
             raise InputError(f"{exp} was trained with other options ({listed}). Leave out --config, --overlay, "
-                             "--set and --seed to go on with those, or train under another --exp from stage 3; stage 8 wants "
-                             "the --lm-overlay and --lm-set that it was begun with (or --pl-conf, --pl-set and --pl-train-set)")
+                             "--set, --epochs and --seed to go on with those, or train under another --exp from stage 3; stage 8 "
+                             "wants the --lm-overlay and --lm-set that it was begun with (or --pl-conf, --pl-set, --pl-train-set "
+                             "and --pl-epochs, which is of the rounds what --epochs is of the experiment itself)")
     if not own["labels"]["file"]:
         del own["labels"]["file"]  # as before there was this option: what was done then stays done
     if own["labels"]["noise"] != "none":

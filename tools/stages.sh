@@ -30,6 +30,7 @@ lm_set=
 pl_conf=
 pl_set=
 pl_train_set=
+pl_epochs=
 refine=large-margin
 exp=
 data=
@@ -88,6 +89,7 @@ which stages, which experiment
   --set WORDS          further options in one argument: 'section.key=value section.key=value'
   --epochs N           train for so many epochs, warm-up and margin schedule in proportion; empty: as configured
   --seed N             seed of the training (the configuration's 'seed'); empty: as configured
+                       (the experiment itself; the rounds of pseudo-labels in stage 8: --pl-epochs)
   --lm-overlay FILES   stage 8: YAML laid over the experiment's own configuration; empty: RECIPE/conf/lmft.yaml
   --lm-set WORDS       stage 8: further options, as --set
   --pl-conf FILE       stage 8 by pseudo-labels: YAML laid over wespk/conf/pseudo_labels.yaml, with rounds, clusters and
@@ -95,6 +97,7 @@ which stages, which experiment
   --pl-set WORDS       stage 8 by pseudo-labels: further options of that, 'rounds=1 clusters.number=300' for instance
   --pl-train-set WORDS  stage 8 by pseudo-labels: further options of the trainings, as --set
   --exp DIR            experiment folder; empty: RECIPE/exp/NAME, after the configuration, overlays, epochs and seed
+  --pl-epochs N        stage 8 by pseudo-labels: what --epochs is, but of the trainings
   --data DIR           folder for the data; empty: RECIPE/data
   --eval-data DIR      stages 4 to 7: test on the evaluation set of this data folder, which stages 1 and 2 of any recipe
                        made with the same 'features' section, instead of the experiment's own. The mean and the cohort
@@ -250,15 +253,16 @@ check_options() {
   if [ -n "$lm_overlay$lm_set" ] && [ "$stop_stage" -lt 8 ]; then
     die "--lm-overlay and --lm-set are for stage 8, which is not asked for: give --stop-stage 8 as well"
   fi
-  if [ -n "$pl_conf$pl_set$pl_train_set" ] && [ "$stop_stage" -lt 8 ]; then
-    die "--pl-conf, --pl-set and --pl-train-set are for stage 8, which is not asked for: give --stop-stage 8 as well"
+  if [ -n "$pl_conf$pl_set$pl_train_set$pl_epochs" ] && [ "$stop_stage" -lt 8 ]; then
+    die "--pl-conf, --pl-set, --pl-train-set and --pl-epochs are for stage 8, which is not asked for: give --stop-stage 8 as well"
   fi
   if [[ ! $refine =~ ^(large-margin|pseudo-labels)$ ]]; then
     die "--refine takes large-margin or pseudo-labels, not '$refine'"
   fi
   if [ "$refine" = pseudo-labels ] && [ -n "$lm_overlay$lm_set" ]; then
-    die "stage 8 of this recipe is training on pseudo-labels: give --pl-conf, --pl-set or --pl-train-set in place of --lm-..."
-  elif [ "$refine" = large-margin ] && [ -n "$pl_conf$pl_set$pl_train_set" ]; then
+    die "stage 8 of this recipe is training on pseudo-labels: give --pl-conf, --pl-set, --pl-train-set or --pl-epochs in place \
+of --lm-..."
+  elif [ "$refine" = large-margin ] && [ -n "$pl_conf$pl_set$pl_train_set$pl_epochs" ]; then
     die "stage 8 of this recipe is large-margin fine-tuning: give --lm-overlay or --lm-set in place of --pl-..."
   fi
   if [ -n "$eval_data" ] && { [ "$stage" -lt 4 ] || [ "$stop_stage" -gt 7 ]; }; then

@@ -103,6 +103,13 @@ def test_real_speech_is_counted_whole(real_speech, tmp_path, jobs):
     ]
 
 
+@pytest.mark.parametrize("held, warned", [(4, True), (3, False)])
+def test_more_held_out_than_left_to_train_on_is_told(corpus, tmp_path, capsys, held, warned):
+    prepare(voxceleb(voxceleb1=str(corpus)), str(tmp_path / "data"), held, 1)
+    said = "--dev-speakers 4 holds out 16 utterances and leaves 8 to train on: give fewer, a tenth of the speakers for instance (of 6)"
+    assert (said in capsys.readouterr().err) == warned
+
+
 def test_a_check_of_the_options_writes_nothing(corpus, tmp_path):
     words = ("--corpus", "voxceleb", "--out", tmp_path / "data", "--check", "true", "--voxceleb1", corpus)
     assert run(*words) == (0, "", "") and not (tmp_path / "data").exists()

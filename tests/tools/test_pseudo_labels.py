@@ -1,5 +1,6 @@
 """Stage 8 of recipes without labels: rounds of pseudo-labels beside the experiment; entry points are fakes."""
 
+import shutil
 import subprocess
 
 import pytest
@@ -135,7 +136,12 @@ def test_other_training_options_for_the_same_folder_are_refused(done):
 
 @pytest.mark.parametrize("words, says", [
     (("--stage", 8), "config.yaml does not exist: train the experiment first (stage 3)"),
-    (("--pl-set", "rounds=1"), "--pl-conf, --pl-set and --pl-train-set are for stage 8, which is not asked for"),
+    (("--pl-set", "rounds=1"), "--pl-conf, --pl-set, --pl-train-set and --pl-epochs are for stage 8, which is "),
+    (("--pl-epochs", 1), "--pl-conf, --pl-set, --pl-train-set and --pl-epochs are for stage 8, which is not asked for"),
+    (("--stop-stage", 8, "--refine", "large-margin", "--pl-epochs", 1), "stage 8 of this recipe is large-margin"),
+    (("--stop-stage", 8, "--pl-epochs", 0), "--pl-epochs takes a number, 1 or more, not '0'"),
+    (("--stage", 8, "--exp", "/e", "--epochs", 2, "--set", "seed=1"), "out; --pl-epochs 2 is of the training of the rounds"),
+    (("--stage", 8, "--refine", "large-margin", "--exp", "/e", "--epochs", 2), "as it was trained: leave it out\n"),
     (("--stop-stage", 8, "--lm-set", "seed=1"), "stage 8 of this recipe is training on pseudo-labels"),
     (("--stop-stage", 8, "--refine", "large-margin", "--pl-set", "rounds=1"), "stage 8 of this recipe is large-margin"),
     (("--stop-stage", 8, "--refine", "other"), "--refine takes large-margin or pseudo-labels, not 'other'"),
@@ -147,6 +153,24 @@ def test_what_cannot_be_done_is_refused_at_once(tmp_path, words, says):
     recipe = Rounds(tmp_path)
     status, _, errors = recipe.run(*words, check=False)
     assert status in (1, 2) and says in errors and not recipe.calls_of("prepare_corpus")
+
+
+def test_the_rounds_have_epochs_of_their_own(done):
+    (done.conf / "long.yaml").write_text(TRAINING.replace("num_epochs: 1,", "num_epochs: 20,").replace("end_epoch: 1", "end_epoch: 8")
+                                         + "runtime: {validate_every: 5}\n")
+    shutil.rmtree(done.rounds[0])
+    words = ("--stage", 8, "--exp", done.exp, "--pl-set", "rounds=1 training.config=long.yaml", "--pl-epochs", 3)
+    _, _, errors = done.run(*words, "--pl-train-set", "loss.scale=7", text="z")
+    conf = yaml.safe_load((done.rounds[0] / "config.yaml").read_text())
+    assert (conf["train"]["num_epochs"], conf["margin"]["end_epoch"], conf["loss"]["scale"]) == (3, 1.2, 7)
+    assert conf["runtime"]["validate_every"] == 3 and conf["labels"]["file"].endswith("-pl1/pseudo_labels/utt2spk")
+    assert errors.count("--pl-epochs 3: runtime.validate_every is 3 in place of 5, or nothing would be validated\n") == 1
+    assert yaml.safe_load((done.exp / "config.yaml").read_text())["train"]["num_epochs"] == 1
+    status, _, errors = done.run(*words, "--pl-train-set", "train.num_epochs=2", check=False)
+    assert status == 1 and "--pl-epochs and --pl-train-set train.num_epochs say one thing twice" in errors
+    (done.conf / "long.yaml").write_text(TRAINING.replace("warmup_epochs: 0", "warmup_epochs: 1"))
+    status, _, errors = done.run(*words[:-2], "--pl-train-set", "schedule.warmup_epochs=2", check=False)
+    assert status == 1 and "beyond train.num_epochs (1)" in errors and "--pl-epochs), which fits all schedules" in errors
 
 
 def test_embeddings_that_are_missing_or_not_stage_4s_are_refused(done):
@@ -222,6 +246,8 @@ SMALL = ("minivox_sdpn.yaml", "minivox_pseudo_labels.yaml")
     (*SMALL, "", "", 200, "clusters.number=300 of 200 training utterances: ask for fewer clusters"),
     ("ecapa1024_sdpn.yaml", "pseudo_labels.yaml", "", "", 0, None),
     ("minivox_sdpn.yaml", "pseudo_labels.yaml", "", "", 0, "add 'features.high_freq=5500"),
+    ("minivox_sdpn.yaml", "pseudo_labels.yaml", "", "", 0, f"pseudo_labels.yaml: there is {CONFS}/minivox_pseudo_labels.yaml"),
+    (*SMALL, "", "", 200, f"minivox_pseudo_labels.yaml: there is {CONFS}/pseudo_labels.yaml"),
     (*SMALL, "", "data.input=feats augment.prob=0", 0, None),
     (*SMALL, "", "data.input=feats augment.prob=0 copies.speeds=[0.9]", 0, "which stage 2 of this experiment has not"),
 ])

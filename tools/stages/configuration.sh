@@ -34,7 +34,7 @@ describe_conf() { # the words that describe the configuration to an entry point 
     conf_words+=(--overlay "$overlay")
   fi
   if [ -n "$epochs" ]; then
-    words=$(python "$WESPK_ROOT/tools/fit_epochs.py" --epochs "$epochs" "${conf_words[@]}")
+    words=$(python "$WESPK_ROOT/tools/fit_epochs.py" --epochs "$epochs" "${conf_words[@]}" --set "$set")
     set=$words${set:+ $set}
   fi
   feature_words=("${conf_words[@]}")

@@ -5,6 +5,16 @@
 # clustered in turn for EXP-pl2, and so on. To be sourced by tools/stages.sh; see tools/run_stage.sh for what plan_N,
 # check_N and work_N are.
 
+check_round_epochs() { # --epochs is the experiment's own, --pl-epochs the rounds'
+  if [ -n "$epochs" ] && [ "$stage" -ge 4 ] && [ "$stop_stage" -eq 8 ] && [ -n "$exp" ] && [ -z "$config" ]; then
+    die "--epochs $epochs is of the experiment itself, and stage 8 goes on from $exp as it was trained: leave it \
+out$(if [ "$refine" = pseudo-labels ]; then printf '; --pl-epochs %s is of the training of the rounds' "$epochs"; fi)"
+  fi
+  if [[ ! $pl_epochs =~ ^([1-9][0-9]*)?$ ]]; then
+    die "--pl-epochs takes a number, 1 or more, not '$pl_epochs'"
+  fi
+}
+
 read_pseudo_labels() { # $pl_lines: the options of stage 8; stops if they do not fit what the words $@ describe
   local text words=("$@" --pl-conf "$pl_conf") number=0
   if [ -n "$pl_set" ]; then
@@ -12,6 +22,9 @@ read_pseudo_labels() { # $pl_lines: the options of stage 8; stops if they do not
   fi
   if [ -n "$pl_train_set" ]; then
     words+=(--pl-train-set "$pl_train_set")
+  fi
+  if [ -n "$pl_epochs" ]; then
+    words+=(--pl-epochs "$pl_epochs")
   fi
   if [ "$stage" -gt 1 ] && [ -e "$data/train/wav.scp" ]; then
     number=$(count "$data/train/wav.scp")
@@ -38,7 +51,7 @@ check_pseudo_labels() { # before the first stage: do the options of stage 8 fit 
   if [ "${#conf_words[@]}" -eq 0 ]; then
     conf_words=(--config "$exp/config.yaml")
   fi
-  read_pseudo_labels "${conf_words[@]}"
+  read_pseudo_labels "${conf_words[@]}" --tell true
   round_words none 0
   python -m wespk.bin.check_config "${conf_words[@]}" >/dev/null
   conf_lines_of "${conf_words[@]}"

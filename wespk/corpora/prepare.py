@@ -9,6 +9,7 @@ from wespk.corpora import dev_split
 from wespk.corpora.audio_files import header, read_headers, wav_scp_value
 from wespk.corpora.joining import join_short, summary
 from wespk.io.tables import Trials, spk2utt_of, write_table, write_trials
+from wespk.utils.log import get_logger
 
 MODELS = "enroll_maps"  # folder of tables: what the enrolments of the list of that name are averages over
 _TABLES = ("wav.scp", "utt2spk", "spk2utt", "utt2dur", "utt2sess", "utt2genre", "utt2utts")
@@ -31,10 +32,15 @@ def prepare(corpus, out, dev_speakers, seed, jobs=8, min_seconds=0.0):
     min_seconds: training utterances shorter than this are joined with others of their speaker and genre; 0: none is.
 
     Trial lists and tables of sets left by an earlier run and not written by this one are removed, so that no later
-    stage takes them for current. The same input gives the same bytes. Returns report lines, one an item written. Raises
+    stage takes them for current. The same input gives the same bytes. Warns when more utterances are held out than are
+    left to train on. Returns report lines, one an item written. Raises
     ``InputError``, with nothing written, naming the files whose headers cannot be read and those that cannot be joined.
     """
     train, dev = dev_split.split(corpus.train, dev_speakers, seed)
+    if len(dev) > len(train):
+        get_logger().warning("--dev-speakers %d holds out %d utterances and leaves %d to train on: give fewer, a tenth of the "
+                             "speakers for instance (of %d)", dev_speakers, len(dev), len(train),
+                             len(dev_split.group(corpus.train)))
     dev_lists = {"dev": dev_split.make_trials(dev, seed)} if dev else {}
     eval_lists = {item.name: (item.enroll, item.test, item.labels) for item in corpus.trials}
     headers = read_headers({i: u.path for part in (train, dev, corpus.eval) for i, u in part.items()}, header, jobs)

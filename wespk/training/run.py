@@ -66,7 +66,8 @@ def check_model(conf, num_classes=1_000_000):
     if objective.has_margin and end > epochs:
         raise InputError(f"margin.end_epoch ({end:g}) lies beyond train.num_epochs ({epochs}): the margin would never be "
                          "reached; set margin.start_epoch and margin.end_epoch for this length of training, or leave "
-                         "train.num_epochs alone and give run.sh --epochs, which fits all schedules")
+                         "train.num_epochs alone and give run.sh --epochs (for the rounds of pseudo-labels --pl-epochs), which "
+                         "fits all schedules")
     return objective
 
 

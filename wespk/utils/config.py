@@ -262,7 +262,8 @@ def _check_across(conf):
     if conf["schedule"]["warmup_epochs"] > conf["train"]["num_epochs"]:
         raise InputError(f"schedule.warmup_epochs ({conf['schedule']['warmup_epochs']:g}) lies beyond train.num_epochs "
                          f"({conf['train']['num_epochs']}): the learning rate would never be reached; "
-                         "shorten it too, or leave train.num_epochs alone and give run.sh --epochs, which fits all schedules")
+                         "shorten it too, or leave train.num_epochs alone and give run.sh --epochs (for the rounds of "
+                         "pseudo-labels --pl-epochs), which fits all schedules")
     if conf["margin"]["end_epoch"] < conf["margin"]["start_epoch"]:
         raise InputError("margin.end_epoch lies before margin.start_epoch")
     if (conf["labels"]["noise"] == "none") != (conf["labels"]["rate"] == 0):
