@@ -286,6 +286,7 @@ of --lm-..."
     die "--epochs and --set train.num_epochs say one thing twice: leave one out"
   fi
   if [[ ! $score_norm =~ ^(asnorm|snorm|znorm|tnorm|none)$ ]]; then
+  check_round_epochs
     die "--score-norm takes asnorm, snorm, znorm, tnorm or none, not '$score_norm'"
   fi
   if [[ ! $cohort =~ ^(speaker|utterance)$ ]]; then
