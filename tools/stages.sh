@@ -88,16 +88,16 @@ which stages, which experiment
   --overlay FILES      YAML laid over the configuration; several: separated by commas, the last one counts most
   --set WORDS          further options in one argument: 'section.key=value section.key=value'
   --epochs N           train for so many epochs, warm-up and margin schedule in proportion; empty: as configured
-  --seed N             seed of the training (the configuration's 'seed'); empty: as configured
                        (the experiment itself; the rounds of pseudo-labels in stage 8: --pl-epochs)
+  --seed N             seed of the training (the configuration's 'seed'); empty: as configured
   --lm-overlay FILES   stage 8: YAML laid over the experiment's own configuration; empty: RECIPE/conf/lmft.yaml
   --lm-set WORDS       stage 8: further options, as --set
   --pl-conf FILE       stage 8 by pseudo-labels: YAML laid over wespk/conf/pseudo_labels.yaml, with rounds, clusters and
                        the configuration of the trainings; empty: RECIPE/conf/pseudo_labels.yaml
   --pl-set WORDS       stage 8 by pseudo-labels: further options of that, 'rounds=1 clusters.number=300' for instance
   --pl-train-set WORDS  stage 8 by pseudo-labels: further options of the trainings, as --set
-  --exp DIR            experiment folder; empty: RECIPE/exp/NAME, after the configuration, overlays, epochs and seed
   --pl-epochs N        stage 8 by pseudo-labels: what --epochs is, but of the trainings
+  --exp DIR            experiment folder; empty: RECIPE/exp/NAME, after the configuration, overlays, epochs and seed
   --data DIR           folder for the data; empty: RECIPE/data
   --eval-data DIR      stages 4 to 7: test on the evaluation set of this data folder, which stages 1 and 2 of any recipe
                        made with the same 'features' section, instead of the experiment's own. The mean and the cohort
@@ -285,8 +285,8 @@ of --lm-..."
   if [ -n "$epochs" ] && [[ " $set" == *" train.num_epochs="* ]]; then
     die "--epochs and --set train.num_epochs say one thing twice: leave one out"
   fi
-  if [[ ! $score_norm =~ ^(asnorm|snorm|znorm|tnorm|none)$ ]]; then
   check_round_epochs
+  if [[ ! $score_norm =~ ^(asnorm|snorm|znorm|tnorm|none)$ ]]; then
     die "--score-norm takes asnorm, snorm, znorm, tnorm or none, not '$score_norm'"
   fi
   if [[ ! $cohort =~ ^(speaker|utterance)$ ]]; then
