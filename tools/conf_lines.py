@@ -17,6 +17,8 @@ def lines(conf, prefix=""):
 def conf_lines(config: str = "", overlay: str = "", set: str = "", exp: str = ""):
     """Print the merged configuration, or that of an experiment, as lines; of both, check first that they say the same.
 
+    Before the lines of an experiment stands a line derived.train_data=FOLDER, if that is known.
+
     Args:
         config: YAML laid over wespk/conf/train.yaml
         overlay: YAML laid over that; several: separated by commas
@@ -28,6 +30,7 @@ def conf_lines(config: str = "", overlay: str = "", set: str = "", exp: str = ""
 
     given = config or overlay or set
     own = configuration.read_resolved(exp) if exp else configuration.load(config, overlay, set)
+    folder = own.get("derived", {}).get("train_data")
     own = {section: values for section, values in own.items() if section not in FREE}
     if exp and given:
         asked = configuration.load(config, overlay, set)
@@ -47,6 +50,8 @@ def conf_lines(config: str = "", overlay: str = "", set: str = "", exp: str = ""
         from wespk.data.labels import noise_name
 
         own["labels"]["folder"] = noise_name(own["labels"])  # follows from the others
+    if exp and folder:
+        print(f"derived.train_data={folder}")
     print("\n".join(lines(own)))
 
 

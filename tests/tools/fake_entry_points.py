@@ -70,11 +70,11 @@ def report_rounds(out, **_):
     write(out)
 
 
-def train(exp, config="", overlay="", **options):
+def train(exp, train_data, config="", overlay="", **options):
     from wespk.utils.config import load
 
     conf = load(config, overlay, options.get("set", ""))
-    write(f"{exp}/config.yaml", yaml.safe_dump(conf))
+    write(f"{exp}/config.yaml", yaml.safe_dump({**conf, "derived": {"train_data": train_data}}))
     write(f"{exp}/checkpoints/epoch_{conf['train']['num_epochs']:04d}.pt")
 
 

@@ -183,6 +183,11 @@ def test_features_with_other_options_are_refused(corpora):
     assert status == 1 and f"{corpora.other.data}/eval/feats.scp, which stage 2 makes" in errors
 
 
+def test_a_corpus_is_no_data_folder(corpora):
+    status, _, errors = corpora.run("--stage", 5, "--eval-data", corpora.other.folder / "vox", check=False)
+    assert status == 1 and "--eval-data takes a data folder that stages 1 and 2 of that corpus's recipe made" in errors
+
+
 def test_a_run_elsewhere_is_kept_out_of_the_way_of_a_training(corpora):
     with corpora.waiting_in("train", "--stage", 3, "--stop-stage", 3, "--exp", corpora.exp, "--force", "true"):
         status, _, errors = corpora.away("--stage", 7, "--force", "true", check=False)

@@ -3,10 +3,38 @@
 # Which configuration an experiment has, from the options and from what it was trained with. To be sourced by
 # tools/stages.sh.
 
-conf_lines_of() { # $conf_lines: the options of the configuration that the words $@ describe
+conf_lines_of() { # $conf_lines: the options that the words $@ describe; $trained_on: the training data of an experiment
   local text
   text=$(python "$WESPK_ROOT/tools/conf_lines.py" "$@")
   mapfile -t conf_lines <<<"$text"
+  trained_on=
+  if [[ ${conf_lines[0]} == derived.train_data=* ]]; then
+    trained_on=${conf_lines[0]#*=}
+    conf_lines=("${conf_lines[@]:1}")
+  fi
+}
+
+# Stages 4 to 8 take the mean, the cohort and what they cluster from the training set in $data, so it has to be the one
+# that the experiment was trained on; with another recipe's they would silently do its embeddings and results again. If
+# that folder has gone, $data may be where it lies now, unless nobody said so and the experiment is not of this recipe.
+check_training_set() {
+  local name real
+  real=$(realpath -m -- "$trained_on")
+  for name in train train_aug; do
+    if [ "$trained_on" -ef "$data/$name" ] || [ "$real" = "$(realpath -m -- "$data/$name")" ]; then
+      return
+    fi
+  done
+  if [ -e "$trained_on" ]; then
+    die "$exp was trained on $trained_on, and here $(training_data) would be taken for its training set: use the run.sh of \
+the recipe that trained it, or give --data $(dirname "$trained_on"), with --eval-data DIR to test on another data folder's \
+evaluation set; if $data is a copy, first --stage 3 --stop-stage 3 with it (the same data are not trained on again)"
+  elif [[ $given != *" data "* && $exp/ != "$recipe"/exp/* ]]; then
+    die "$exp was trained on $trained_on, which is not there any more, and is not of the recipe in $recipe: use the run.sh of \
+the recipe that trained it, or say by --data where its data folder lies now"
+  fi
+  say "$exp was trained on $trained_on, which is not there any more; $(training_data) is taken for the same (stage 3 \
+would make sure and note it)"
 }
 
 need_experiment() { # stop unless $exp is one, naming those that there are
@@ -64,6 +92,9 @@ read_conf() { # that, and its options in $conf_lines
     words+=(--exp "$exp") # what it was trained with; the same must be asked for now
   fi
   conf_lines_of "${words[@]}"
+  if [ "$stage" -gt 3 ] && [ -n "$trained_on" ]; then
+    check_training_set
+  fi
   check_noises
   check_scoring_conf
   if [ "$stop_stage" -eq 8 ] && [ "$refine" = pseudo-labels ]; then

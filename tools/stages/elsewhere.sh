@@ -28,7 +28,8 @@ check_elsewhere() { # the options; $eval_name
     die "--eval-data: no such folder: $eval_data (it takes one data folder, as stages 1 and 2 of a recipe make it)"
   fi
   if [ "$eval_data" -ef "$data" ]; then
-    die "--eval-data $eval_data is the experiment's own data folder: leave it out"
+    die "--eval-data $eval_data is the experiment's own data folder: leave it out (or, of another recipe's experiment, \
+give --data as well: the data folder that it was trained on)"
   fi
   name_elsewhere
   if [[ ! $eval_name =~ ^[A-Za-z0-9][A-Za-z0-9._+-]*$ ]]; then

@@ -40,6 +40,10 @@ mean_options() { # append to $options the kind of averages, if there are any amo
 check_scores() {
   local path name
   if [ "${#names[@]}" -eq 0 ]; then
+    if [ "$home" != "$exp" ]; then
+      die "stage $current needs trial lists in $tested/eval/trials: --eval-data takes a data folder that stages 1 and 2 of that \
+corpus's recipe made (egs/CORPUS/RECIPE/data), not the corpus itself"
+    fi
     die "stage $current needs trial lists in $tested/eval/trials, which stage 1 makes: run --stage 1 first"
   fi
   for name in "${names[@]}"; do
