@@ -65,6 +65,16 @@ run() {
   return "$status"
 }
 
+more_in_log() { # the log that may say more, if there is one; $log may hold one * for the number of a job
+  local logs=("$log")
+  if [[ $log == *\** ]]; then
+    logs=("${log%\**}"*"${log##*\*}")
+  fi
+  if [ -e "${logs[0]}" ]; then
+    printf ', more in %s' "$log"
+  fi
+}
+
 current=
 title=
 log=
@@ -76,7 +86,7 @@ at_exit() {
     say "stage $current ($title) was stopped by $([ "$stopped" = INT ] && echo Ctrl-C || echo "SIG$stopped"); the same \
 command goes on" >&2
   elif [ "$status" -ne 0 ] && [ -n "$current" ]; then
-    say "stage $current ($title) FAILED with exit status $status; the reason stands above${log:+, more in $log}" >&2
+    say "stage $current ($title) FAILED with exit status $status; the reason stands above$(more_in_log)" >&2
   fi
 }
 trap at_exit EXIT

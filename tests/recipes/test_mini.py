@@ -136,7 +136,7 @@ def test_stage_8_fine_tunes_the_average_and_prints_its_results(whole):
         (["--stge", "3"], "unknown option --stge (did you mean --stage?)"),
         (["--voxceleb1", "", "--musan", "", "--rirs", "", "--set", "copies.kinds=[]"],
          "needs --voxceleb1 or --voxceleb2"),
-        (["--musan", ""], "asks for them by copies.kinds=['noise']: give --musan DIR"),
+        (["--musan", ""], "asks by copies.kinds=['noise'] for noises, and there is no --musan: give --musan DIR"),
         (["--voxceleb1", "/no/such/root"], "--voxceleb1: no such folder: /no/such/root"),
         (["--stage", "2"], "data/musan, which stage 1 makes: run --stage 1 with --musan DIR"),
         (["--stage", "5"], "train the experiment first (stage 3)"),

@@ -97,6 +97,21 @@ def test_a_scheduler_that_is_away_for_a_while_is_waited_for(slow_run, capsys):
     assert "Slow cannot be reached; waiting on" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text, kind, said", [
+    ("error: resolve_ctls_from_dns_srv: x\nfatal: Could not establish a configuration source", "Unreachable",
+     "no controller of T was reached (Could not establish a configuration source): submit from a machine of the cluster, "),
+    ("Unable to contact slurm controller (connect failure)", "Unreachable", "no controller of T was reached (Unable "),
+    ("Unable to contact slurm controller (receive failure)", "ClusterError", "T gave no answer to the submission (Unable "),
+    ("qsub did not answer in 120 s", "ClusterError", "T gave no answer to the submission (qsub did not "),
+    ("invalid partition specified: x", "ClusterError", "T refused the job: invalid partition specified: x"),
+])  # fmt: skip
+def test_a_refusal_is_told_from_no_answer_and_from_nobody_there(slow_run, text, kind, said):
+    import cluster_run
+
+    error = cluster_run.refusal("T", text)
+    assert type(error).__name__ == kind and str(error).startswith(said)
+
+
 @pytest.mark.parametrize("module, scheduler, output, expected", [
     ("sge", "GridEngine", "<job_info><job_list><JB_name>a & b", None),
     ("slurm", "Slurm", "12 N/A R \n13 4 PD BadConstraints\n", {("12", 1): "", ("13", 4): "BadConstraints"}),

@@ -24,7 +24,7 @@ work_2() {{ run cp "$here/in" "$data/middle"; }}
 plan_3() {{ marks=("$exp"/job.*.json) title=second reads=middle writes=out
   options=("$command") inputs=("$data/middle") outputs=("$exp/out"); }}
 check_3() {{ need 2 "$data/middle"; build_on 2 "kind=$kind"; }}
-work_3() {{ log=the.log; run bash -c "$command"; cp "$data/middle" "$exp/out"; }}
+work_3() {{ log="$here/x.*.log"; run bash -c "$command"; cp "$data/middle" "$exp/out"; }}
 stale_3() {{ [ -e "$here/stale" ]; }}
 forget_3() {{ rm -f "$exp/half"; }}
 for number in ${{@:3}}; do run_stage "$number"; done
@@ -82,7 +82,9 @@ def test_a_stage_refuses_to_build_on_other_options(stages):
 def test_a_failing_command_fails_the_script_and_is_not_taken_for_done(stages):
     status, _, errors = stages(2, 3, command="echo it broke >&2; exit 7")
     assert status == 7
-    assert "it broke" in errors and "stage 3 (second) FAILED with exit status 7" in errors and "the.log" in errors
+    assert "it broke" in errors and "stage 3 (second) FAILED with exit status 7; the reason stands above\n" in errors
+    (stages.folder / "x.3.log").touch()
+    assert f"the reason stands above, more in {stages.folder}/x.*.log\n" in stages(3, command="exit 7")[2]
     assert stages(3)[1][1] == "stage 3 runs: was stopped before its end"
 
 

@@ -94,9 +94,34 @@ def test_no_scheduler_here_is_one_clear_line_and_nothing_is_left(tmp_path):
         words = ["JOB=1:2", "log/x.JOB.log", "true"]
         done = submit(scheduler, *words, site=site, cwd=tmp_path, env={"PATH": str(tmp_path)})
         assert done.returncode == 1
-        expected = f"error: there is no command '{command}' here: submit from a machine of the cluster\n"
+        expected = f"error: there is no command '{command}' here: submit from a machine of the cluster, or run on this one "
+        expected += "(--cmd local)\n"
         assert done.stderr == f"{scheduler}.py: {expected}"
         assert os.listdir(tmp_path / "log") == []
+
+
+FAKES = {"slurm": ("sbatch", "sinfo"), "sge": ("qsub", "qconf")}
+
+
+@pytest.mark.parametrize("scheduler", FAKES)
+def test_a_check_asks_whether_the_scheduler_answers_and_submits_nothing(tmp_path, scheduler):
+    submitter, probe = FAKES[scheduler]
+    path = {"PATH": f"{tmp_path}:/bin"}
+    (tmp_path / submitter).write_text("#!/bin/sh\ntouch submitted\n")
+    (tmp_path / probe).write_text("#!/bin/sh\n")
+    (tmp_path / submitter).chmod(0o755)
+    (tmp_path / probe).chmod(0o755)
+    before = sorted([*os.listdir(tmp_path), "site.yaml"])
+    done = submit(scheduler, "--check", "JOB=1:2", "log/x.JOB.log", "true", cwd=tmp_path, env=path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    (tmp_path / probe).write_text(f"#!/bin/sh\necho '{probe}: error: a' >&2\necho '{probe}: fatal: b' >&2\nexit 1\n")
+    done = submit(scheduler, "--check", "x.log", "true", cwd=tmp_path, env=path)
+    assert done.returncode == 1 and " was reached (b): submit from a machine of the cluster, or run on this" in done.stderr
+    done = submit(scheduler, "--check", "x.log", "true", cwd=tmp_path, env={"PATH": "/nowhere"})
+    assert done.returncode == 1 and f"there is no command '{submitter}' here: " in done.stderr
+    done = submit(scheduler, "--check", "--gpus", 1, "x.log", "true", site=f"{scheduler}: {{gpu: '{{m}}'}}", cwd=tmp_path, env=path)
+    assert done.returncode == 1 and "it may hold {n}" in done.stderr
+    assert sorted(os.listdir(tmp_path)) == before
 
 
 @pytest.mark.parametrize(

@@ -112,10 +112,13 @@ feature_options() { # $options: what of sections $@ decides the stored features 
 # Stop unless the noises ($1 = musan) or impulse responses ($1 = rirs) are there that the configuration asks for by option
 # $2: stage 1 must be given their folder, or have made their lists.
 need_noises() {
-  local lists=()
+  local lists=() what=noises
+  if [ "$1" = rirs ]; then
+    what="impulse responses"
+  fi
   existing lists "$data/$1"/*.scp
   if [ "$stage" -eq 1 ] && [ -z "${!1}" ]; then
-    die "the configuration asks for them by $2: give --$1 DIR, or switch it off (--set)"
+    die "the configuration asks by $2 for $what, and there is no --$1: give --$1 DIR, or switch it off (--set)"
   elif [ "$stage" -gt 1 ] && [ "${#lists[@]}" -eq 0 ]; then
     die "the configuration asks by $2 for $data/$1, which stage 1 makes: run --stage 1 with --$1 DIR, or switch it off"
   fi

@@ -25,14 +25,19 @@ quoted() { # the words as a shell would read them
 }
 
 tell() { # the command of words $@, or the array job that it submits
-  local word apart settings=() jobs=1 index='//'
+  local word apart asked settings=() given=() jobs=1 index='//'
   if [ "${*:1:${#submit[@]}}" != "${submit[*]}" ]; then
-    printf '  run     %s\n' "$(quoted "$@")" >&"$told"
+    word=run
+    if [[ $* == *" --check true" || ${3-} == wespk.bin.check_config ]]; then
+      word=check
+    fi
+    printf '  %-7s %s\n' "$word" "$(quoted "$@")" >&"$told"
     return
   fi
   shift "${#submit[@]}"
   while [[ $1 == --* ]]; do
     settings+=("${1#--} $2")
+    given+=("$1" "$2")
     shift 2
   done
   if [[ $1 =~ ^([A-Za-z_]+)=1:([0-9]+)$ ]]; then
@@ -47,11 +52,23 @@ tell() { # the command of words $@, or the array job that it submits
   for word in "${settings[@]}"; do
     jobs+=", $word"
   done
+  asked=$(asked_for "${given[@]}" "${1//$index/N}") || exit 1
   printf '  submit  %s: %s, log %s\n' "$cmd" "$jobs" "${1//$index/N}" >&"$told"
   shift
   word=$(quoted "${@//$index/N}")
   printf -v apart ' ::: \\\n            '
   printf '          %s\n' "${word// ::: /$apart}" >&"$told"
+  if [ -n "$asked" ]; then
+    printf '          each asks for: %s\n' "$asked" >&"$told"
+  fi
+}
+
+asked_for() { # what a job with the submitter's options and log $@ asks the scheduler for, by the site's settings
+  local said
+  if [ "$cmd" != local ]; then
+    said=$(would_be_taken --dry-run "$@") || return 1
+    sed -n 's/^each asks for: //p' <<<"$said"
+  fi
 }
 
 rehearse_stage() { # number

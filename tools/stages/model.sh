@@ -154,15 +154,31 @@ check_job_options() { # those that say how training is run
   fi
 }
 
-check_submission() { # would the submitter take the training? Found out before the first stage, not hours later
-  local launcher=() said
-  if [ "$cmd" = local ] || [ "$stop_stage" -lt 3 ] || { [ "$stage" -gt 3 ] && [ "$stop_stage" -ne 8 ]; }; then
+would_be_taken() { # what the submitter says of the options and log $@; stops if it, or the scheduler, would not take them
+  local said
+  said=$("${submit[@]}" "$@" true 2>&1) || die "--cmd $cmd: ${said#*: error: }"
+  printf '%s\n' "$said"
+}
+
+# Would the submitter take the largest of the jobs, and (if this is no dry run) does its scheduler answer? Found out
+# before the first stage, not hours later.
+check_submission() {
+  local launcher=() words=()
+  if [ "$cmd" = local ] || [ "$stop_stage" -lt 2 ] || [ "$stage$stop_stage" = 77 ]; then
     return
+  elif [ "$stop_stage" -eq 8 ] || { [ "$stage" -le 3 ] && [ "$stop_stage" -ge 3 ]; }; then
+    find_launcher
+    words=("${launcher[@]:${#submit[@]}}")
+  else
+    if [ -n "$time" ]; then
+      words+=(--time "$time")
+    fi
+    if [ "$stop_stage" -ge 5 ]; then
+      words+=(--num-threads "$threads")
+    fi
+    words+=(x.log)
   fi
-  find_launcher
-  if ! said=$("${submit[@]}" --dry-run "${launcher[@]:${#submit[@]}}" true 2>&1 >/dev/null); then
-    die "--cmd $cmd: ${said#*: error: }"
-  fi
+  would_be_taken "$(if [ "$dry_run" = true ]; then echo --dry-run; else echo --check; fi)" "${words[@]}" >/dev/null
 }
 
 find_launcher() { # $launcher: what stands before "-m wespk.bin.train"

@@ -1,7 +1,7 @@
 """The command line that all submitters share, which is Kaldi's:
 
     SUBMITTER [--gpus n] [--mem 8G] [--time t] [--num-threads n] [--max-jobs-run n] [--nodes n] [--grace s] [--retries n]
-              [--dry-run] [JOB=1:N] LOG COMMAND [ARGUMENT ...]
+              [--dry-run | --check] [JOB=1:N] LOG COMMAND [ARGUMENT ...]
 
 runs COMMAND once, or N times with JOB replaced by 1 to N in the log's name and in every argument. Two things differ
 from Kaldi on purpose: the arguments reach the command exactly as given (no shell reads them a second time, so spaces,
@@ -28,8 +28,9 @@ OPTIONS = {
     "grace": (r"\d+", "the seconds that a job which is told to stop (SIGTERM) at its time limit is given for it"),
     "retries": (r"\d+", "how often a job that got lost (never one that failed by itself) is run again"),
     "dry-run": ("true|false", "only print what would be run or submitted (alone, the word means true)"),
+    "check": ("true|false", "run nothing: only look whether the options can be had, and whether the scheduler answers"),
 }
-FLAGS = {"dry-run"}
+FLAGS = {"dry-run", "check"}
 SHELL_WORDS = {"|", "||", "&&", ";", "&", "<", ">", ">>", "2>", "2>&1"}
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -66,6 +67,10 @@ class ArrayJob:
     @property
     def dry_run(self):
         return self.options.get("dry-run") == "true"
+
+    @property
+    def check(self):
+        return self.options.get("check") == "true"
 
     @property
     def max_jobs_run(self):

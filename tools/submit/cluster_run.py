@@ -2,8 +2,10 @@
 
 A scheduler is an object with ``program`` and ``title``, and
 
+    asked()                    the words of that command line for the site's queue and for what a job needs
     words(batch, submission)   the command line that submits; ``position`` is the shell's word for a job's place
     submit(words, folder)      the id it got; raises ClusterError if it is refused, Unreachable if nobody has heard of it
+    submitter, probe           the command that submits, and a cheap command line that fails if nothing answers
     present()                  (id, position) -> Seen, of all jobs of this user; None if the scheduler does not answer
     cancel(targets)            [(id, position or None for all)]; no complaint if they have gone
     fates(id)                  position -> Fate, what became of the jobs of one submission, as far as it is known
@@ -13,6 +15,7 @@ A scheduler is an object with ``program`` and ``title``, and
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -30,6 +33,13 @@ ASSUMED_ARRAY = 1000  # for --dry-run where there is no scheduler
 FIRST_SLEEP = 0.1
 NOTE_AFTER_SECONDS = 30
 CANCEL_SECONDS = 20
+PROBE_SECONDS = 60
+ELSEWHERE = "submit from a machine of the cluster, or run on this one (--cmd local)"
+NOT_HEARD = re.compile(  # nobody has got the request
+    "connect failure|Connection refused|resolve_ctls|establish a configuration source|"
+    "SGE_ROOT|qmaster name|can't resolve hostname"
+)
+NO_ANSWER = re.compile("Unable to contact|did not answer|timed out|commlib error|unable to send message", re.IGNORECASE)
 
 
 class ClusterError(InputError):
@@ -42,8 +52,30 @@ class Unreachable(ClusterError):
 
 def refusal(title, text):
     """The error that says why a job was not taken."""
-    kind = Unreachable if re.search("connect failure|Connection refused", text) else ClusterError
-    return kind(f"{title} refused the job: {' '.join(text.split())}")
+    if NOT_HEARD.search(text):
+        return _unreachable(title, text)
+    text = " ".join(text.split())
+    if NO_ANSWER.search(text):
+        return ClusterError(f"{title} gave no answer to the submission ({text})")
+    return ClusterError(f"{title} refused the job: {text}")
+
+
+def check(scheduler):
+    """Raise ClusterError unless jobs can be submitted from here to a scheduler that answers."""
+    if not shutil.which(scheduler.submitter):
+        raise _no_command(scheduler.submitter)
+    status, _, errors = call(scheduler.probe, seconds=PROBE_SECONDS)
+    if status:
+        raise _unreachable(scheduler.title, errors or f"{scheduler.probe[0]} exited with status {status}")
+
+
+def _unreachable(title, text):
+    last = re.sub(r"^(\w+: )?(error|fatal): ", "", text.strip().splitlines()[-1])
+    return Unreachable(f"no controller of {title} was reached ({last}): {ELSEWHERE}")
+
+
+def _no_command(name):
+    return ClusterError(f"there is no command '{name}' here: {ELSEWHERE}")
 
 
 @dataclass(frozen=True)
@@ -74,7 +106,7 @@ def call(words, folder=None, seconds=120, without=()):
             stdin=subprocess.DEVNULL, start_new_session=True, env=environment,
         )  # fmt: skip
     except FileNotFoundError:
-        raise ClusterError(f"there is no command '{words[0]}' here: submit from a machine of the cluster") from None
+        raise _no_command(words[0]) from None
     except subprocess.TimeoutExpired:
         return 1, "", f"{words[0]} did not answer in {seconds} s"
     return done.returncode, done.stdout, done.stderr.strip()
@@ -270,20 +302,25 @@ class Run:
         return [self.failures[index] for index in sorted(self.failures)]
 
     def show(self):
-        """What --dry-run prints: each submission's command line and script, and the first job's own command."""
+        """What --dry-run prints: each submission's command line and script, what each asks for, and the first job's own."""
         self.plan(self.job.indices)
         for submission in self.waiting:
             shown = replace(submission, id="ID")
             print(f"cd {quoted([str(self.batch.folder)])} && {quoted(self.scheduler.words(self.batch, shown))}")
             print("    " + self.batch.script(shown, self.scheduler.position).rstrip("\n").replace("\n", "\n    "))
+        print(f"each asks for: {quoted(self.scheduler.asked())}")
         index = self.job.indices[0]
         log, command = self.job.task(index)
         print(f"job {index}: {quoted(command)} >{quoted([log])} 2>&1")
 
 
 def run(scheduler, job, settings):
-    """The failures of an array job run through ``scheduler``; prints instead of submitting for --dry-run."""
+    """The failures of an array job run through ``scheduler``; for --dry-run and --check nothing is submitted."""
     whole = Run(scheduler, job, settings)
+    if job.check:
+        scheduler.asked()
+        check(scheduler)
+        return []
     if job.dry_run:
         whole.show()
         return []

@@ -78,6 +78,8 @@ def main():
     except ValueError as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         raise SystemExit(USAGE_ERROR) from None
+    if job.check:
+        return
     if job.dry_run:
         print(quoted(words))
         return

@@ -66,6 +66,8 @@ def run(job):
         raise UsageError(f"--nodes {job.nodes}, but this is one machine")
     gpus = visible_gpus() if job.gpus else []
     limit = slots(job, len(gpus))
+    if job.check:
+        return []
     if job.dry_run:
         show(job)
         return []

@@ -25,6 +25,7 @@ QACCT_SECONDS = 10  # it reads the whole account, which may be large
 
 class GridEngine:
     program, title = "sge.py", "Grid Engine"
+    submitter, probe = "qsub", ("qconf", "-sconf")
     untraced = "not accounted for yet, see qacct -j"
     position = '"${SGE_TASK_ID/undefined/1}"'
 
@@ -47,6 +48,13 @@ class GridEngine:
             words += ["-l", f"h_rt={job.time_seconds}"]
         return words
 
+    def asked(self):
+        """The words for the site's queue and for what one job needs."""
+        named = []
+        for option, key in (("-q", "queue"), ("-P", "project")):
+            named += [option, self.settings[key]] if self.settings[key] else []
+        return [*named, *self.resources(), *self.settings["options"]]
+
     def words(self, batch, submission):
         # the script is started as a program, not by a login shell, whose profile may do anything or take its time
         words = ["qsub", "-terse", "-N", batch.name, "-b", "y", "-shell", "n", "-j", "y"]
@@ -55,9 +63,7 @@ class GridEngine:
         else:
             words += ["-wd", str(batch.folder)]
             words += ["-o", f"{submission.number}.{'$TASK_ID' if submission.is_array else '1'}.out"]
-        for option, key in (("-q", "queue"), ("-P", "project")):
-            words += [option, self.settings[key]] if self.settings[key] else []
-        words += [*self.resources(), *self.settings["options"], "-r", "n"]  # who waits runs lost jobs again, alone
+        words += [*self.asked(), "-r", "n"]  # who waits runs lost jobs again, alone
         if submission.is_array:
             words += ["-t", f"1-{len(submission.indices)}"]
             words += ["-tc", str(submission.at_once)] if submission.at_once else []

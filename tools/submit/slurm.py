@@ -22,6 +22,7 @@ FINAL_STATES = {"TIMEOUT": "over the time limit", "OUT_OF_MEMORY": "out of memor
 
 class Slurm:
     program, title = "slurm.py", "Slurm"
+    submitter, probe = "sbatch", ("sinfo", "--noheader", "--format=%P")
     untraced = "no trace of it"
     position = '"${SLURM_ARRAY_TASK_ID:-1}"'
 
@@ -43,14 +44,18 @@ class Slurm:
             words.append(f"--time={math.ceil(job.time_seconds / 60)}")  # minutes
         return words
 
+    def asked(self):
+        """The words for the site's queue and for what one job needs."""
+        named = [f"--{key}={self.settings[key]}" for key in ("partition", "account", "qos") if self.settings[key]]
+        return [*named, *self.resources(), *self.settings["options"]]
+
     def words(self, batch, submission):
         words = ["sbatch", "--parsable", f"--job-name={batch.name}", "--export=ALL"]
         output = str(batch.folder / f"{submission.number}.").replace("%", "%%")
         # a backslash in it would have nothing replaced, and be taken out
         output += f"{'%a' if submission.is_array else '1'}.out"
         words.append(f"--output={'/dev/null' if BACKSLASH in output else output}")
-        words += [f"--{key}={self.settings[key]}" for key in ("partition", "account", "qos") if self.settings[key]]
-        words += [*self.resources(), *self.settings["options"], "--no-requeue"]  # who waits runs lost jobs again, alone
+        words += [*self.asked(), "--no-requeue"]  # who waits runs lost jobs again, alone
         if submission.is_array:
             limit = f"%{submission.at_once}" if submission.at_once else ""
             words.append(f"--array=1-{len(submission.indices)}{limit}")
@@ -60,7 +65,7 @@ class Slurm:
     def submit(words, folder):
         status, output, errors = call(words, folder, without=_not_for_jobs())
         if status:
-            raise refusal("Slurm", errors.replace("sbatch: error: ", ""))
+            raise refusal("Slurm", re.sub("sbatch: (error|fatal): ", "", errors))
         return output.strip().partition(";")[0]
 
     def present(self):
