@@ -80,6 +80,12 @@ def test_an_experiment_that_there_is_not_is_missing(scored):
     assert found[2] == ("whole", "") and {found[n][0] for n in (3, 4, 5, 6, 7)} == {"missing"}
 
 
+def site(stages, text):
+    """Have the stages' submitters find the settings ``text``."""
+    (stages.folder / "site.yaml").write_text(text)
+    stages.env["WESPK_SITE"] = str(stages.folder / "site.yaml")
+
+
 def dry(stages, *words):
     """(exit status, lines, errors) of --dry-run; fails if it runs anything but checks of the configuration, or writes."""
     stages.log.unlink(missing_ok=True)
@@ -146,12 +152,15 @@ def test_an_earlier_stage_that_is_missing_is_refused_as_in_a_real_run(scored):
 
 def test_training_by_a_scheduler_is_one_job_on_all_nodes(scored):
     words = ("--stage", 3, "--stop-stage", 4, "--exp", scored.folder / "new", "--cmd", "slurm", "--gpus", 4, "--nodes", 2)
+    site(scored, "slurm: {partition: p}")
     status, said, errors = dry(scored, *words, "--time", "4:00:00", "--threads", 5)
     assert (status, errors) == (0, "")
     at = said.index("  submit  slurm: 1 job, gpus 4, nodes 2, num-threads 20, time 4:00:00, grace 120, "
                     f"log {scored.folder}/new/log/training.log")
     assert "training_job.py --exp " in said[at + 1] and " --nodes 2 --processes 4 -- -m wespk.bin.train " in said[at + 1]
     assert said[at + 1].endswith(" --device cuda")
+    asked = "--partition=p --nodes=2 --ntasks=2 --cpus-per-task=20 --ntasks-per-node=1 --gres=gpu:4 --time=240"
+    assert said[at + 2] == f"          each asks for: {asked}"
     arrays = [line for line in said if line.startswith("  submit")]
     assert len(arrays) == 3 and arrays[1].startswith("  submit  slurm: 1 job, gpus 1, ")  # of one utterance each
 
@@ -169,12 +178,44 @@ def test_training_on_this_machine_is_by_torchrun_if_there_are_several_processes(
     (("--cmd", "slurm", "--gpus", 2, "--processes", 2), "--processes is for training without GPUs"),
     (("--cmd", "slurm.pl --mem 2G", "--time", "1:00:00"), "--time is not for Kaldi's scripts"),
     (("--cmd", "slurm", "--gpus", 1, "--time", "24h"), "--cmd slurm: --time is the time limit of each job: MINUTES, "),
+    (("--cmd", "slurm", "--stop-stage", 2, "--time", "tomorrow"), "--cmd slurm: --time is the time limit of each job: MINUTES, "),
     (("--cmd", "sge", "--gpus", 1, "--nodes", 2), "--cmd sge: --nodes 2, but a job has one node here"),
     (("--cmd", "slurm", "--nodes", 0), "--nodes takes a number, 1 or more, not '0'"),
 ])
 def test_options_of_jobs_that_cannot_be_honoured_are_refused(stages_of_nothing, words, says):
     status, _, errors = dry(stages_of_nothing, *words)
     assert status != 0 and says in errors
+
+
+@pytest.mark.parametrize("words", [("--stop-stage", 2), ("--stage", 4, "--stop-stage", 4), ("--stage", 6)])
+def test_wrong_settings_of_the_site_are_refused_by_a_dry_run_too(scored, words):
+    site(scored, "slurm: {partiton: x}")
+    status, said, errors = dry(scored, "--cmd", "slurm", *words)
+    assert (status, said) == (1, []) and "site.yaml: slurm: unknown key 'partiton' (did you mean 'partition'?)" in errors
+
+
+@pytest.mark.parametrize("probe, says", [(None, "there is no command 'sbatch' here: submit from a machine of the cluster, or"),
+                                         ("echo nobody >&2; exit 1", "no controller of Slurm was reached (nobody): submit ")])
+def test_a_scheduler_that_does_not_answer_is_found_out_before_the_first_stage(stages_of_nothing, probe, says):
+    stages = stages_of_nothing
+    tools = stages.folder / "tools"
+    tools.mkdir()
+    for name in os.listdir("/usr/bin"):
+        if name not in ("sbatch", "sinfo"):
+            (tools / name).symlink_to(f"/usr/bin/{name}")
+    if probe:
+        for name in ("sbatch", "sinfo"):
+            (tools / name).write_text(f"#!/bin/bash\n{probe}\n")
+            (tools / name).chmod(0o755)
+    stages.env["PATH"] = f"{os.path.dirname(stages.env['PYTHON'])}:{tools}"
+    status, said, errors = stages.run("--cmd", "slurm", "--stop-stage", 2, check=False)
+    assert (status, said, stages.calls()) == (1, [], "") and f"--cmd slurm: {says}" in errors
+    assert not stages.data.exists() and "refused" not in errors
+
+
+def test_what_only_checks_is_told_as_a_check(stages_of_nothing):
+    told = [line.split()[0] for line in dry(stages_of_nothing, "--stop-stage", 1)[1] if "wespk.bin.prepare_corpus" in line]
+    assert told == ["check", "run"]
 
 
 @pytest.mark.parametrize("words", [(), ("--stage", 8), ("--stage", 4, "--stop-stage", 4)])
