@@ -176,6 +176,14 @@ def test_a_signal_cancels_all_jobs(scenarios):
     wait_for(lambda: not any(alive(path.read_text().strip()) for path in folder.glob("begun.*")))
 
 
+@pytest.mark.parametrize("name, cluster", [("slurm", "slurm"), ("sge", "grid_engine")])
+def test_a_check_has_an_answer_without_a_job(request, tmp_path, name, cluster):
+    scenarios = Scenarios(name, request.getfixturevalue(cluster), Path(tmp_path))
+    scenarios.start("check", "--check", "x.log", "touch", "ran")
+    assert scenarios.done("check") == (0, "")
+    assert sorted(os.listdir(tmp_path / "check")) == ["err", "out", "site.yaml"]
+
+
 def test_gpus_are_those_that_the_scheduler_gives(slurm, tmp_path):
     scenarios = Scenarios("slurm", slurm, Path(tmp_path))
     scenarios.start("gpus", "--gpus", 1, "JOB=1:2", "x.JOB.log", "bash", "-c", "echo [$CUDA_VISIBLE_DEVICES]; sleep 1",
