@@ -10,7 +10,7 @@
 #
 # check_N, which stops unless what it needs is there; vet_N, if need be, which looks at the options once the stage is
 # known to have work to do; forget_N, if need be, by which a stage that is to be done by force loses what it would go on
-# from, and stale_N beside it, which says whether that is worthless though the stage was stopped before its end; and
+# from, and stale_N beside it, which says whether that is worthless though the stage was begun and not finished; and
 # work_N, the commands. Until work_N nothing is written, so that a stage refused for its
 # options stays as done as it was. The accounts are kept by stage_mark.py in DATA/.stages, EXP/.stages and, of evaluations
 # elsewhere, EXP/on/NAME/.stages, where the locks are too, and the file "forced": the words of a command with --force
@@ -231,7 +231,7 @@ end_of_command() { # all is done: the same command begins anew the next time
 
 forget() { # by force: what stage $1, which is to be run because of $2, would go on from, unless that is half its work
   if [ "$2" != "not done yet" ] && declare -F "forget_$1" >/dev/null; then
-    if [ "$2" != "was stopped before its end" ] || "stale_$1"; then
+    if [ "$2" != "was begun and not finished" ] || "stale_$1"; then
       "forget_$1"
     fi
   fi
@@ -264,7 +264,7 @@ run_stage() { # number
     if [ "$force" = true ]; then
       forget "$1" "$reason"
     fi
-    if [ "$reason" != "was stopped before its end" ]; then
+    if [ "$reason" != "was begun and not finished" ]; then
       rm -f "${marks[@]}"
     fi
     account "$1" begin "${flags[@]}"

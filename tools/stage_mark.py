@@ -147,7 +147,7 @@ def why_not_current(mark, options, inputs, beyond=()):
     """Why the stage must be run, or an empty text."""
     record = read(mark)
     if record is None:
-        return "was stopped before its end" if begun(mark).exists() else "not done yet"
+        return "was begun and not finished" if begun(mark).exists() else "not done yet"
     used = without(beyond, record["inputs"], inputs)
     reasons = list(changed_options(without(beyond, record["options"], options), options))
     reasons += [f"input {path} was not there before" for path in inputs if path not in used]
@@ -161,7 +161,7 @@ def why_not_ready(mark, options, consumed, beyond=()):
     """Why a later stage with these options must not read the files ``consumed`` of this one, or an empty text."""
     record = read(mark)
     if record is None:
-        return "was stopped before its end" if begun(mark).exists() else ""
+        return "was begun and not finished" if begun(mark).exists() else ""
     known = {name: record["options"].get(name, "") for name in options}
     still_there = {path: f for path, f in without(beyond, record["inputs"]).items() if os.path.exists(path)}
     outputs = record.get("outputs", {})

@@ -123,7 +123,7 @@ def test_other_clusters_are_trained_on_anew_and_an_interrupted_round_goes_on(don
     assert status == 85 and "the same command goes on from there" in errors
     stop.unlink()
     _, said, _ = done.run(*words, "rounds=1 clusters.keep=1", text="y")
-    assert CURRENT.format(8) in said and "stage 3 runs: was stopped before its end" in said
+    assert CURRENT.format(8) in said and "stage 3 runs: was begun and not finished" in said
     assert not done.calls_of("cluster_embeddings") and len(done.calls_of("train")) == 1
     assert (done.rounds[0] / "results" / "ROUNDS.md").read_text() == "y\n"
 

@@ -85,7 +85,7 @@ def test_a_failing_command_fails_the_script_and_is_not_taken_for_done(stages):
     assert "it broke" in errors and "stage 3 (second) FAILED with exit status 7; the reason stands above\n" in errors
     (stages.folder / "x.3.log").touch()
     assert f"the reason stands above, more in {stages.folder}/x.*.log\n" in stages(3, command="exit 7")[2]
-    assert stages(3)[1][1] == "stage 3 runs: was stopped before its end"
+    assert stages(3)[1][1] == "stage 3 runs: was begun and not finished"
 
 
 def test_files_brought_along_without_an_account_will_do(stages):

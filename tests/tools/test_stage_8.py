@@ -105,7 +105,7 @@ def test_an_interruption_hands_on_its_status_and_is_taken_up(tuned):
     assert status == 85 and "the same command goes on from there (exit status 85)" in errors
     stop.unlink()
     _, said, _ = tuned.run("--stage", 8, "--exp", tuned.exp)
-    assert "stage 3 runs: was stopped before its end" in said and len(tuned.calls_of("train")) == 1
+    assert "stage 3 runs: was begun and not finished" in said and len(tuned.calls_of("train")) == 1
 
 
 def test_other_options_for_the_same_folder_are_refused(tuned):

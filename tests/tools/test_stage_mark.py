@@ -41,11 +41,11 @@ def account(tmp_path):
 def test_a_stage_is_current_after_done_and_not_before(account):
     assert account.call("check", *account.facts) == (1, "not done yet")
     account.call("begin", *account.facts)
-    assert account.call("check", *account.facts) == (1, "was stopped before its end")
+    assert account.call("check", *account.facts) == (1, "was begun and not finished")
     account.complete()
     assert account.call("check", *account.facts) == (0, "")
     account.call("begin", *account.facts)
-    assert account.call("check", *account.facts) == (1, "was stopped before its end")
+    assert account.call("check", *account.facts) == (1, "was begun and not finished")
 
 
 def test_the_reason_names_what_changed(account):
@@ -129,7 +129,7 @@ def test_done_refuses_a_missing_output_and_an_input_changed_meanwhile(account):
 def test_a_later_stage_builds_on_finished_work_with_the_same_options(account):
     assert account.call("ready") == (0, "")
     account.call("begin", *account.facts)
-    assert account.call("ready") == (1, "was stopped before its end")
+    assert account.call("ready") == (1, "was begun and not finished")
     account.complete()
     assert account.call("ready", "--option", "nj=x y") == (0, "")
     assert account.call("ready", "--option", "nj=3")[0] == 1

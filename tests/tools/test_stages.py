@@ -266,7 +266,7 @@ def test_training_by_force_begins_anew_unless_it_was_not_at_its_end(scored):
     extra.touch()
     stop.unlink()
     _, said, _ = scored.only(3, "--force", "true")
-    assert "stage 3 runs: was stopped before its end" in said and extra.exists()
+    assert "stage 3 runs: was begun and not finished" in said and extra.exists()
 
 
 def test_checkpoints_of_other_features_are_not_taken_for_trained_on_these(scored):
