@@ -9,12 +9,13 @@
 #       --exp DIR     experiment folder"
 #     . tools/parse_options.sh
 #
-# The options are the names that stand behind -- at the start of a line of $help_message; each needs a variable of
-# that name (dashes become underscores) that holds the default. Both "--name value" and "--name=value" are taken; of
+# The options are the names that stand behind -- at the start of a line of $help_message, after at most four blanks
+# (what has more goes on with the help of the option above); each needs a variable of that name (dashes become
+# underscores) that holds the default. Both "--name value" and "--name=value" are taken; of
 # repeated options the last one counts. Where the default is an integer or true/false, the value must be one too. A
 # value that starts with -- must be given as --name=value. An option whose line names no value (two blanks or nothing
 # behind its name) is a switch: it stands alone and means true. Anything else stops the script with status 2; --help
-# prints the text with the present defaults.
+# prints the text with the present defaults, each behind the last line of its option's help.
 
 _option_error() {
   printf '%s: error: %s\n' "$(basename "$0")" "$1" >&2
@@ -22,17 +23,21 @@ _option_error() {
 }
 
 _option_help() {
-  local line name
+  local line name default='' number lines=() ends=()
   while IFS= read -r line; do
-    name=
-    if [[ $line =~ ^\ *--([a-z0-9][a-z0-9-]*) ]]; then
+    if [[ $line =~ ^\ {0,4}--([a-z0-9][a-z0-9-]*) ]]; then
       name=${BASH_REMATCH[1]//-/_}
+      default=${!name:+ (default: ${!name})}
+    elif [[ $line != '     '* ]]; then
+      default=
+    elif [ -n "$default" ]; then # a further line of the option's help: the default goes behind the last
+      ends[${#ends[@]}-1]=
     fi
-    if [ -n "$name" ] && [ -n "${!name-}" ]; then
-      line="$line (default: ${!name})"
-    fi
-    printf '%s\n' "$line"
+    lines+=("$line") ends+=("$default")
   done <<<"$help_message"
+  for number in "${!lines[@]}"; do
+    printf '%s%s\n' "${lines[number]}" "${ends[number]}"
+  done
 }
 
 _option_unknown() { # stop, naming the known option closest to $1
@@ -98,8 +103,8 @@ _option_parse() {
   done
 }
 
-_option_known=" $(sed -n 's/^ *--\([a-z0-9][a-z0-9-]*\).*/\1/p' <<<"$help_message" | tr '\n' ' ')"
-_option_switches=" $(sed -n 's/^ *--\([a-z0-9][a-z0-9-]*\)\(  .*\)\{0,1\}$/\1/p' <<<"$help_message" | tr '\n' ' ')"
+_option_known=" $(sed -n 's/^ \{0,4\}--\([a-z0-9][a-z0-9-]*\).*/\1/p' <<<"$help_message" | tr '\n' ' ')"
+_option_switches=" $(sed -n 's/^ \{0,4\}--\([a-z0-9][a-z0-9-]*\)\(  .*\)\{0,1\}$/\1/p' <<<"$help_message" | tr '\n' ' ')"
 _option_parse "$@"
 unset -f _option_values _option_error _option_help _option_unknown _option_set _option_parse
 unset _option_known _option_switches

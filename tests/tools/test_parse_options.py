@@ -18,7 +18,10 @@ help_message="usage: bash run.sh [--option value]
   --exp DIR      folder
   --seed-set X   which seeds
   --verbose B    talk
-  --dry          act as if"
+  --dry          act as if
+                 nothing were there; see
+                 --stage for more
+and that is all"
 . '{ROOT}/tools/parse_options.sh'
 printf '%s|' "$stage" "$exp" "$seed_set" "$verbose" "$dry" "$#"
 """
@@ -98,6 +101,12 @@ def test_help_lists_the_options_with_their_present_defaults(tmp_path):
     assert done.returncode == 0
     assert "  --stage N      first stage (default: 3)" in done.stdout.splitlines()
     assert "  --exp DIR      folder" in done.stdout.splitlines()
+
+
+def test_the_default_stands_behind_the_last_line_of_an_options_help(tmp_path):
+    lines = call(tmp_path, "--stage", "3", "--help").stdout.splitlines()
+    assert lines[-4:] == ["  --dry          act as if", "                 nothing were there; see",
+                          "                 --stage for more (default: false)", "and that is all"]  # fmt: skip
 
 
 def test_the_parser_leaves_no_function_behind(tmp_path):
