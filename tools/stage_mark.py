@@ -124,7 +124,8 @@ def changed_options(old, new):
     """Sentences on the options of ``new`` that differ from ``old``."""
     for name in sorted({*old, *new}):
         if old.get(name) != new.get(name):
-            yield f"option {name} was '{old.get(name, '')}', is '{new.get(name, '')}'"
+            before = f"was '{old[name]}'" if name in old else "was not given"
+            yield f"option {name} {before}, is " + (f"'{new[name]}'" if name in new else "not given now")
 
 
 def changed_files(old, kind):

@@ -82,7 +82,8 @@ which stages, which experiment
                        (a training that is done or whose data changed is begun anew: its checkpoints are removed
                        first); a command that was stopped goes on when it is given again
   --dry-run            print what would be run or submitted, stage by stage, and do nothing
-  --status             print which stages are whole, stale (and why), running, interrupted or missing, and do nothing
+  --status             print which stages are whole, stale (and why), running, interrupted or missing, and do nothing;
+                       judged by the options given: ask about an experiment with those that it was run with
   --config FILE        configuration; empty: the recipe's default, but the experiment's own from stage 4 on, and with
                        --exp from stage 3 on, unless --overlay, --set, --epochs or --seed is given
   --overlay FILES      YAML laid over the configuration; several: separated by commas, the last one counts most

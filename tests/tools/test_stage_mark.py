@@ -53,6 +53,8 @@ def test_the_reason_names_what_changed(account):
     assert account.call("check", "--option", "nj=z", *account.facts[2:]) == (1, "option nj was 'x y', is 'z'")
     assert account.call("check", *account.facts, "--input", "/new")[1] == "input /new was not there before"
     assert "is no longer used" in account.call("check", *account.facts[:4])[1]
+    assert account.call("check", *account.facts[2:]) == (1, "option nj was 'x y', is not given now")
+    assert account.call("check", *account.facts, "--option", "plda=") == (1, "option plda was not given, is ''")
     account.input.write_text("b\n")
     assert account.call("check", *account.facts) == (1, f"input {account.input} has changed")
     account.input.write_text("a\n")

@@ -49,6 +49,9 @@ def test_an_option_that_differs_makes_a_stage_stale_and_the_next_says_so(scored)
     assert found[3][0] == "stale" and "option optimizer.lr was" in found[3][1]
     assert found[4] == ("whole", "but not so stage 3, which comes before it")
     assert states(scored, "--exp", scored.exp)[3] == ("whole", "")
+    hint = "by the options given: ask about an experiment with those that it was run with)"
+    assert scored.run("--status", "--set", "optimizer.lr=0.07")[1][-1].endswith(hint)
+    assert not any(hint in line for line in scored.run("--status")[1])
 
 
 def test_a_stage_at_work_names_its_process_and_one_that_was_killed_is_interrupted(scored):

@@ -75,6 +75,9 @@ find_state() {
     add_flags flags --option "${options[@]}"
     add_flags extra --beyond "${beyond[@]}"
     why=$(account "$1" "$(if [ "$1" -eq 1 ]; then echo ready; else echo check; fi)" "${flags[@]}" "${extra[@]}") || state=stale
+    if [[ $why == 'option '* ]]; then # named first; inputs that come or go with them follow
+      by_options=true
+    fi
     current=
   elif [ -e "$mark.begun" ]; then
     state=interrupted
@@ -116,7 +119,7 @@ show_rounds() { # of pseudo-labels, those that were begun: stages 3 to 7 of each
 }
 
 show_status() {
-  local base=$exp
+  local base=$exp by_options=false
   printf 'data        %s\nexperiment  %s\n' "$data" "$exp"
   if [ -n "$eval_data" ]; then
     show_stages '' 1 2 3 4
@@ -136,5 +139,8 @@ show_status() {
   if [ -z "$eval_data" ] && [ "$refine" = pseudo-labels ]; then
     exp=$base
     show_rounds
+  fi
+  if [ "$by_options" = true ]; then
+    echo "(judged by the options given: ask about an experiment with those that it was run with)"
   fi
 }
