@@ -59,7 +59,7 @@ def results(place):
 
 def test_a_misspelt_option_stops_before_anything_is_read(place, capsys):
     said = fails(extract_embeddings, capsys, words(place, speaker_mean="true"), status=2)
-    assert "unknown option --speaker_mean (did you mean 'speaker_means'?)" in said and not results(place)
+    assert "unknown option --speaker-mean (did you mean 'speaker-means'?)" in said and not results(place)
 
 
 @pytest.mark.parametrize(("file", "options", "message"), [

@@ -113,7 +113,7 @@ def test_the_report_is_of_raw_and_calibrated_scores_and_needs_both(stages):
     (("--top-n", "0"), "--top-n takes a number, 1 or more, not '0'"),
     (("--quality", "snr", "--calibrate", "dev", "--set", "features.type=mfcc", "--seed", "9"), "features.type=mfcc: leave snr out"),
     (("--scoring", "plda", "--plda", "whiten"), "--plda takes words option=value"),
-    (("--scoring", "plda", "--plda", "out_dir=x"), "--plda: out_dir is not to be chosen here"),
+    (("--scoring", "plda", "--plda", "out_dir=x"), "--plda: out-dir is not to be chosen here"),
     (("--scoring", "plda", "--plda", "lda-dim=65", "--set", "model.embed_dim=64", "--seed", "9"), "at most model.embed_dim=64"),
 ])  # fmt: skip
 def test_options_that_mean_nothing_are_refused_before_the_first_stage(stages, words, says):
@@ -128,6 +128,15 @@ def test_the_values_of_plda_are_looked_at_before_the_first_stage_by_its_own_entr
     assert status == 1 and "--plda 'lda-dim=100 whiten=true' cannot be followed" in errors and "stage 1" not in "".join(said)
     (checked,) = calls_of(stages, "train_plda")
     assert checked.endswith("--check true --lda-dim 100 --whiten true")
+
+
+def test_an_option_of_plda_with_an_underscore_is_the_same_as_with_a_dash(stages):
+    words = ("--scoring", "plda", "--plda")
+    stages.only(5, *words, "lda_dim=50 length_norm=false")
+    assert calls_of(stages, "train_plda")[0].endswith("--check true --lda-dim 50 --length-norm false")
+    assert calls_of(stages, "train_plda")[-1].endswith("--lda-dim 50 --length-norm false")
+    stages.only(5, *words, "lda-dim=50 length-norm=false")
+    assert len(calls_of(stages, "train_plda")) == 1 and not calls_of(stages, "score_plda")  # looked at, and current
 
 
 def test_the_penalty_reaches_calibration(stages):

@@ -1,5 +1,6 @@
 """The command-line helper: what fire would guess, accept or ignore is refused before any work is done."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -61,6 +62,10 @@ def test_dashes_and_underscores_are_the_same():
         """Nothing."""
 
     assert cli.parse(function, ["--num-jobs", "2"], "prog") == {"num_jobs": 2}
+    for words, says in ((["--num_jbs", "2"], "option --num-jbs (did you mean 'num-jobs'?)"), (["--num_jobs"], "--num-jobs needs"),
+                        (["--num_jobs", "x"], "--num-jobs takes an integer")):  # fmt: skip
+        with pytest.raises(InputError, match=re.escape(says)):
+            cli.parse(function, words, "prog")
 
 
 def test_help_lists_meanings_and_defaults(capsys):

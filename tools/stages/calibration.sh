@@ -3,8 +3,18 @@
 # PLDA in stage 5 (--scoring plda) and calibration in stage 6 (--calibrate). To be sourced by tools/stages.sh; see
 # tools/stages/scores.sh, which calls these.
 
+spell_plda() { # the names in --plda with dashes, so that another spelling is no other option
+  local word name words=()
+  for word in $plda; do
+    name=${word%%=*}
+    words+=("${name//_/-}${word#"$name"}")
+  done
+  plda="${words[*]}"
+}
+
 check_scoring_options() {
   local measure measures
+  spell_plda
   if [[ ! $scoring =~ ^(cosine|plda)$ ]]; then
     die "--scoring takes cosine or plda, not '$scoring'"
   fi
@@ -47,7 +57,7 @@ check_scoring_options() {
 plda_word() { # the value of option $1 (with dashes) in --plda; nothing if it is not there
   local word
   for word in $plda; do
-    if [ "${word%%=*}" = "$1" ] || [ "${word%%=*}" = "${1//-/_}" ]; then
+    if [ "${word%%=*}" = "$1" ]; then
       printf '%s' "${word#*=}"
     fi
   done
@@ -80,9 +90,9 @@ features.type): leave snr out"
     return
   fi
   for word in $plda; do
-    if [[ ! $word =~ ^[a-z][a-z_-]*=. ]]; then
+    if [[ ! $word =~ ^[a-z][a-z-]*=. ]]; then
       die "--plda takes words option=value with the options of wespk.bin.train_plda, not '$word'"
-    elif [[ ${word//_/-} =~ ^(embeddings|utt2spk|out-dir|check)= ]]; then
+    elif [[ $word =~ ^(embeddings|utt2spk|out-dir|check)= ]]; then
       die "--plda: ${word%%=*} is not to be chosen here: leave it out"
     fi
   done

@@ -22,6 +22,11 @@ STOPPED = 143  # 128 + SIGTERM, as shells count
 _TRUE = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
+def _spelt(name):
+    """An option's name as messages and --help write it, with dashes; underscores are taken as well."""
+    return name.replace("_", "-")
+
+
 def _convert(name, text, kind):
     kinds = typing.get_args(kind) or (kind,)
     if type(None) in kinds and text.lower() in ("none", ""):
@@ -33,7 +38,7 @@ def _convert(name, text, kind):
         return kind(text)
     except (ValueError, KeyError):
         word = {bool: "true or false", int: "an integer", float: "a number"}.get(kind, kind.__name__)
-        raise InputError(f"--{name} takes {word}, not '{text}'") from None
+        raise InputError(f"--{_spelt(name)} takes {word}, not '{text}'") from None
 
 
 def _help(function, parameters, program):
@@ -48,7 +53,7 @@ def _help(function, parameters, program):
             meaning[current] += " " + line.strip()
     for name, p in parameters.items():
         default = "required" if p.default is p.empty else f"default: {p.default if p.default not in ('', None) else 'none'}"
-        lines.append(f"  --{name}  {meaning.get(name, '')} ({default})")
+        lines.append(f"  --{_spelt(name)}  {meaning.get(name, '')} ({default})")
     return "\n".join(lines)
 
 
@@ -62,18 +67,18 @@ def _check_words(words, parameters):
         name, equals, _ = word[2:].partition("=")
         name = name.replace("-", "_")
         if name not in parameters:
-            raise InputError(f"unknown option --{name}{nearest(name, parameters)}")
+            raise InputError(f"unknown option --{_spelt(name)}{nearest(_spelt(name), map(_spelt, parameters))}")
         if name in seen:
-            raise InputError(f"option --{name} is given twice")
+            raise InputError(f"option --{_spelt(name)} is given twice")
         seen.add(name)
         if not equals:
             if i + 1 >= len(words) or words[i + 1].startswith("--"):
-                raise InputError(f"option --{name} needs a value")
+                raise InputError(f"option --{_spelt(name)} needs a value")
             i += 1
         i += 1
     for name, p in parameters.items():
         if p.default is p.empty and name not in seen:
-            raise InputError(f"option --{name} is required (--help lists all)")
+            raise InputError(f"option --{_spelt(name)} is required (--help lists all)")
 
 
 def parse(function, words, program):
