@@ -167,6 +167,18 @@ def test_few_trials_for_measures_of_quality_are_warned_of(measured, capsys):
         assert ("too few to learn from measures of quality as well (3 weights)" in capsys.readouterr().err) == warned
 
 
+@pytest.mark.parametrize("counts, warned", [((199, 900), True), ((900, 199), True), ((200, 200), False)])
+def test_few_trials_are_warned_of(tmp_path, capsys, counts, warned):
+    number = sum(counts)
+    labels, ids = np.repeat(np.array([1, 0], np.int8), counts), [f"u{i:05d}" for i in range(number)]
+    write_trials(tmp_path / "trials", Trials(ids, ids, labels))
+    write_scores(tmp_path / "scores", ids, ids, labels + np.random.default_rng(0).normal(size=number))
+    assert run(train_calibration, scores=tmp_path / "scores", trials=tmp_path / "trials", out=tmp_path / "model.json") == 0
+    said = capsys.readouterr().err
+    assert (f"WARNING: {tmp_path}/model.json: {counts[0]} target and {counts[1]} nontarget trials are few" in said) == warned
+    assert said.count("WARNING") == warned
+
+
 def test_a_trial_has_the_same_ratio_whichever_side_comes_first(measured):
     names = ("duration", "magnitude", "cohort")
     run(train_calibration, scores=measured / "train.cosine", trials=measured / "cal/trials",

@@ -115,6 +115,17 @@ def test_a_speakerless_utterance_and_options_that_cannot_be_met_are_refused(plac
     assert "did you mean 'coral'" in capsys.readouterr().err
 
 
+def test_fewer_speakers_than_dimensions_are_warned_of_unless_lda_leaves_fewer(place, capsys):
+    write_set(place / "train", *random_set("t", 6, 6, dim=6, seed=4))
+    assert train(place) == 0
+    (warning,) = [line for line in capsys.readouterr().err.splitlines() if "WARNING" in line]
+    assert "PLDA of 6 dimensions is learnt from 6 speakers" in warning and "--lda-dim 3 for instance" in warning
+    assert "at most 5" in warning
+    assert train(place, lda_dim=3) == 0 and "WARNING" not in capsys.readouterr().err
+    write_set(place / "train", *random_set("t", 7, 6, dim=6, seed=4))
+    assert train(place) == 0 and "WARNING" not in capsys.readouterr().err
+
+
 def test_options_of_an_adaptation_that_is_not_made_are_refused(place, capsys):
     for changes, says in (({"adaptation": "coral"}, "--adaptation is about adaptation: give --adapt-embeddings"),
                           ({"coral_ridge": 0.1, "adapt_embeddings": "x"}, "--coral-ridge is for --adaptation coral"),

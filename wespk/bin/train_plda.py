@@ -17,7 +17,8 @@ def train_plda(embeddings: str, utt2spk: str, out_dir: str, lda_dim: int = 0, wh
         embeddings: xvector.scp of the training set
         utt2spk: speakers of its utterances
         out_dir: folder to write
-        lda_dim: dimensions that LDA keeps, below the number of speakers; 0: no LDA
+        lda_dim: dimensions that LDA keeps, below the number of speakers; 0: no LDA, of which you are warned where there are
+            no more speakers than dimensions
         whiten: make the covariance of all embeddings the identity, after LDA if there is any
         length_norm: scale every embedding to one length, before PLDA
         iterations: EM iterations
@@ -33,7 +34,8 @@ def train_plda(embeddings: str, utt2spk: str, out_dir: str, lda_dim: int = 0, wh
         text: write Kaldi's files as text
         check: only look whether the options are in order; no file is read or written
     """
-    from wespk.scoring.backend import Options, check_options, train
+    from wespk.scoring.backend import Options, check_options, doubts, train
+    from wespk.utils.log import get_logger
 
     options = Options(lda_dim, whiten, length_norm, iterations, smoothing, adaptation, within_scale, between_scale,
                       mean_diff_scale, coral_ridge)  # fmt: skip
@@ -42,6 +44,8 @@ def train_plda(embeddings: str, utt2spk: str, out_dir: str, lda_dim: int = 0, wh
         return
     backend, about = train(embeddings, utt2spk, options, adapt_embeddings)
     backend.save(out_dir, about, text)
+    for said in doubts(backend.plda.mean.size, about["speakers"]):
+        get_logger().warning("%s: %s", out_dir, said)
     print(f"{out_dir}: PLDA of {backend.plda.mean.size} dimensions from {about['utterances']} embeddings of "
           f"{about['speakers']} speakers")  # fmt: skip
 

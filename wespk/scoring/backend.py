@@ -116,6 +116,17 @@ def train(scp, utt2spk, options, adapt_scp=""):
     return Backend(front, plda.smoothed(options.smoothing)), {**about, "adapt_embeddings": str(adapt_scp)}
 
 
+def doubts(dim, speakers):
+    """Sentences on what of PLDA of ``dim`` dimensions, learnt from so many speakers, is not to be trusted."""
+    if speakers > dim:
+        return []
+    some = max(1, speakers // 2)
+    text = (f"PLDA of {dim} dimensions is learnt from {speakers} speakers, whose means differ in at most {speakers - 1}: how "
+            f"speakers vary in the others is not seen; reduce them by LDA, --lda-dim {some} for instance and at most "
+            f"{speakers - 1} (run.sh --plda lda-dim={some}), or train on more speakers")  # fmt: skip
+    return [text]
+
+
 def check_options(options, adapt_scp=""):
     """Raise ``InputError`` naming an option out of its range, or one of an adaptation that is not made. Reads no file."""
     if options.adaptation not in ADAPTATIONS:

@@ -8,7 +8,8 @@ from wespk.scoring.logistic import fit, load
 from wespk.scoring.quality import features_of
 from wespk.utils.errors import InputError
 
-FEW_TRIALS = 1000  # of targets or nontargets, below which weights of quality measures are not to be trusted
+FEW_TRIALS = 200  # of targets or nontargets, below which an offset and a weight are not to be trusted
+FEW_FOR_QUALITY = 1000  # the same for the weights of quality measures
 
 
 def train_files(scores, quality, trials, p_target, l2):
@@ -40,10 +41,14 @@ def doubts(model, counts, quality):
     if len(model.weights) == 1 and model.weights[0] < 0:
         found.append(f"the weight of {model.names[0]} is negative: higher scores count as less likely targets; are the "
                      "labels of the trials right, and are the scores no distances?")  # fmt: skip
-    if quality and min(counts) < FEW_TRIALS:
+    if quality and min(counts) < FEW_FOR_QUALITY:
         found.append(f"{counts[0]} target and {counts[1]} nontarget trials are too few to learn from measures of quality as "
-                     f"well ({len(model.weights)} weights); with fewer than {FEW_TRIALS} of a kind they do more harm than "
+                     f"well ({len(model.weights)} weights); with fewer than {FEW_FOR_QUALITY} of a kind they do more harm than "
                      "good, as a rule: leave --quality out, or make more trials")  # fmt: skip
+    elif min(counts) < FEW_TRIALS:
+        found.append(f"{counts[0]} target and {counts[1]} nontarget trials are few to learn log-likelihood ratios from: below "
+                     f"{FEW_TRIALS} of a kind other trials would give noticeably different ones; hold out more speakers "
+                     "(run.sh --dev-speakers), or make more trials")  # fmt: skip
     return found
 
 
