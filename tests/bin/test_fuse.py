@@ -87,8 +87,11 @@ def test_what_cannot_be_fused_is_named(place, capsys):
 
     refused("one system cannot be fused", exps=place / "exp/a")
     refused("is there twice", exps=f"{place}/exp/a,{place}/exp/../exp/a")
-    refused("exp/a/calibration/plda.json: no such file; run stages 5 and 6 with --calibrate there and --scoring plda",
+    refused("exp/a/calibration/plda.json: no such file; --kinds there: cosine; for others run stages 5 and 6 with --calibrate there and "
+            "--scoring plda",
             kinds="cosine,plda")  # fmt: skip
+    refused("a/calibration/cosin.json: no such file; --kinds there: cosine (did you mean 'cosine'?); for others run stages 5 and 6",
+            kinds="cosine,cosin")  # fmt: skip
     refused("there are no trial lists", data=place)
     refused("calibration/quality/snr: no such file; run stage 6 with --calibrate and --quality snr there", quality="snr")
     refused("list.other.cosine: no such file", trials="list.other")

@@ -15,6 +15,7 @@ import numpy as np
 from wespk.io.tables import read_scores, write_scores
 from wespk.scoring.calibration import calibrate_files, doubts, train_files
 from wespk.utils.errors import InputError
+from wespk.utils.registry import nearest
 
 NAME = "fusion"
 
@@ -45,12 +46,18 @@ def systems_of(experiments, kinds):
     found = []
     for folder in folders:
         for kind in kinds:
-            if not (folder / "calibration" / f"{kind}.json").is_file():
-                raise InputError(f"{folder}/calibration/{kind}.json: no such file; run stages 5 and 6 with --calibrate there"
-                                 + (" and --scoring plda" if kind == "plda" else ""))
+            _check_kind(folder, kind)
             parts = ([folder.relative_to(above).as_posix()] if len(folders) > 1 else []) + ([kind] if len(kinds) > 1 else [])
             found.append(System(" ".join(parts), folder, kind))
     return found
+
+
+def _check_kind(folder, kind):
+    if not (folder / "calibration" / f"{kind}.json").is_file():
+        there = sorted(path.name[: -len(".json")] for path in (folder / "calibration").glob("[!.]*.json"))
+        known = f"--kinds there: {', '.join(there)}{nearest(kind, there)}; for others " if there else ""
+        raise InputError(f"{folder}/calibration/{kind}.json: no such file; {known}run stages 5 and 6 with --calibrate there"
+                         + (" and --scoring plda" if kind == "plda" else ""))  # fmt: skip
 
 
 def check(systems, lists, out, enroll_mean):
