@@ -109,6 +109,7 @@ def test_labels_wrong_on_purpose_are_those_of_their_table(data_dir):
 def test_utterances_below_min_frames_are_left_out_and_counted(data_dir):
     source = build_source(conf("data.min_frames=35"), data_dir)
     assert len(source.labels) == 7 and source.too_short == 3 and "3 left out" in source.summary()
+    assert source.shorter == 1 and source.summary().endswith("too short, 1 shorter than a chunk of 50 frames and repeated to fill it")
     with pytest.raises(InputError, match="none of 10 training utterances has data.min_frames=101"):
         build_source(conf("data.min_frames=101"), data_dir)
 

@@ -98,6 +98,12 @@ def test_labels_of_a_file_leave_out_what_it_lacks_and_each_speed_of_one_is_a_cla
     assert "1 left out as not in labels.file" in source.summary()
 
 
+def test_utterances_shorter_than_a_chunk_are_counted(data_dir):
+    source = build_source(conf("data.chunk_frames=89"), data_dir)  # 0.905 s with the frames' overlap: more than 0.9 s
+    assert source.shorter == 4 and "4 shorter than a chunk of 89 frames and repeated to fill it; augm" in source.summary()
+    assert "shorter" not in build_source(conf("data.chunk_frames=25"), data_dir).summary()
+
+
 def test_a_speed_of_an_utterance_labelled_wrong_on_purpose_is_of_the_given_speaker(data_dir):
     sets = conf("augment.speeds=[0.9] labels.noise=uniform labels.rate=0.5 labels.seed=2")
     write_labels(sets["labels"], data_dir, data_dir)

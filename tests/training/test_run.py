@@ -5,15 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 
+from wespk.data import build_source
 from wespk.io.ark import ArkWriter
 from wespk.io.tables import write_table
 from wespk.training import checkpoint
-from wespk.training.run import fit_model_to_features, pick_device, train
+from wespk.training.objectives import METHOD_SECTIONS
+from wespk.training.run import _announce, fit_model_to_features, pick_device, train
 from wespk.utils import config
 from wespk.utils.errors import InputError
 
@@ -53,6 +56,17 @@ def data(tmp_path):
 def run(command, cwd, *words):
     return subprocess.run([sys.executable, "-m", f"wespk.bin.{command}", *words], cwd=cwd, capture_output=True, text=True,
                           timeout=100, check=False)
+
+
+@pytest.mark.parametrize("frames, warned", [(62, False), (63, False), (64, True)])
+def test_chunks_longer_than_most_utterances_are_warned_of(data, frames, warned):
+    """The utterances of a speaker have 60 to 65 frames."""
+    conf = config.load(sets=f"{SETS} data.chunk_frames={frames}")
+    source, log = build_source(conf, data / "train"), mock.Mock()
+    trainer = mock.Mock(steps_per_epoch=1, total_steps=2, objective=mock.MagicMock(sections=METHOD_SECTIONS))
+    _announce(log, conf, source, trainer, {"num_speakers": 5, "parameters": 1, "processes": 1, "device": "cpu"})
+    said = [call.args[0] % call.args[1:] for call in log.warning.call_args_list]
+    assert any(f"{5 * (frames - 60)} of 30 utterances are shorter than data.chunk_frames={frames}" in line for line in said) == warned
 
 
 def train_words(exp, sets=SETS):

@@ -18,6 +18,11 @@ from wespk.utils.seed import uniform
 from wespk.utils.strings import PackedStrings
 
 
+def told_shorter(number, frames):
+    """Words about so many utterances that a chunk of so many frames does not fit into; none without any."""
+    return f", {number} shorter than a chunk of {frames} frames and repeated to fill it" if number else ""
+
+
 def keep_long(keys, lengths, least, what):
     """Positions of the items at least ``least`` long; raises ``InputError`` when none is. ``what`` is the unit."""
     kept = np.flatnonzero(lengths >= least)
@@ -72,6 +77,7 @@ class FeatureChunks:
             raise InputError(f"{scp} has {self.reader.num_cols} columns, the section 'features' describes "
                              f"{self.front_end.feat_dim}: run stage 2 with this configuration")
         self.frames, self.seed = conf["data"]["chunk_frames"], conf["seed"]
+        self.shorter = int((lengths[kept] < self.frames).sum())
 
     @staticmethod
     def _vad_specs(data_dir, names):
@@ -93,7 +99,7 @@ class FeatureChunks:
         """A few words for the log."""
         copies = f"{self.speed_copies} left out as copies at other speeds, " if self.speed_copies else ""
         listed = f"{self.without_label} left out as not in labels.file, " if self.without_label else ""
-        return f"{copies}{listed}{self.too_short} left out as too short"
+        return f"{copies}{listed}{self.too_short} left out as too short{told_shorter(self.shorter, self.frames)}"
 
     def fetch(self, epoch, items):
         """Chunks of the utterances ``items`` (B,): (dict of tensors for ``finish``, labels (B,))."""

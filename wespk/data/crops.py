@@ -64,6 +64,7 @@ class WaveCrops(WaveChunks):
         self.crops = Crops(conf)
         super().__init__(data_dir, conf, musan_dir, rirs_dir, device, labelled=False)
         self.short = self.crops.told_short(self.samples, self.front_end.num_samples)
+        self.shorter = 0  # chunks are not what is cut
 
     def summary(self):
         """A few words for the log."""
@@ -104,6 +105,7 @@ class FeatureCrops(FeatureViews):
     def __init__(self, data_dir, conf):
         Crops(conf)  # contradictions before missing files
         super().__init__(data_dir, conf, labelled=False)
+        self.shorter = 0  # chunks are not what is cut
 
     def _plan(self, conf):
         return Crops(conf)

@@ -10,7 +10,7 @@ from wespk.augment.bank import TensorBank
 from wespk.augment.chain import WaveAugment, needs
 from wespk.augment.spec_mask import SpecMask
 from wespk.augment.speed import speed_classes
-from wespk.data.chunks import keep_long
+from wespk.data.chunks import keep_long, told_shorter
 from wespk.data.labels import label_for_training, unlabelled, with_label
 from wespk.features.front_end import FrontEnd
 from wespk.io.audio import read_audio
@@ -95,7 +95,9 @@ class WaveChunks:
         names, self.labels, self.relabelled = label_for_training(conf, data_dir, keys) if labelled else unlabelled(keys)
         self.speakers = speed_classes(names, conf["augment"]["speeds"])
         self.num_names, self.rate, self.one_speed = len(names), rate, one_speed
-        self.chunk, self.seed = self.front_end.num_samples(conf["data"]["chunk_frames"]), conf["seed"]
+        self.frames, self.seed = conf["data"]["chunk_frames"], conf["seed"]
+        self.chunk = self.front_end.num_samples(self.frames)
+        self.shorter = int((self.samples < self.chunk).sum())
         self.augment, self.banks = self._augment(conf, musan_dir, rirs_dir, device)
 
     def _augment(self, conf, musan_dir, rirs_dir, device):
@@ -122,7 +124,8 @@ class WaveChunks:
         """A few words for the log."""
         held = ", ".join(f"{count} {kind} files" for kind, count in self.banks.items())
         listed = f"{self.without_label} left out as not in labels.file, " if self.without_label else ""
-        return f"{listed}{self.too_short} left out as too short; augmentation from {held or 'nothing'}"
+        short = f"{self.too_short} left out as too short{told_shorter(self.shorter, self.frames)}"
+        return f"{listed}{short}; augmentation from {held or 'nothing'}"
 
     def fetch(self, epoch, items):
         """Samples of the utterances ``items`` (B,): (dict of tensors for ``finish``, labels (B,))."""

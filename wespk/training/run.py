@@ -145,6 +145,10 @@ def _announce(logger, conf, source, trainer, derived):
     whose = f"of {derived['num_speakers']} speakers" if source.speakers else "without labels"
     logger.info("%d utterances %s (%s); %s", len(source.labels), whose, source.summary(),
                 f"{trainer.steps_per_epoch} steps an epoch, {trainer.total_steps} in all")
+    if 2 * source.shorter > len(source.keys):
+        logger.warning("%d of %d utterances are shorter than data.chunk_frames=%d and are repeated to fill it: longer chunks "
+                       "than these cost time and teach nothing more; lower data.chunk_frames", source.shorter,
+                       len(source.keys), conf["data"]["chunk_frames"])  # fmt: skip
     if conf["labels"]["file"]:
         logger.info("the labels are those of %s, not the data's own", conf["labels"]["file"])
     if source.relabelled:
