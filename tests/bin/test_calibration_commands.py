@@ -175,7 +175,7 @@ def test_few_trials_are_warned_of(tmp_path, capsys, counts, warned):
     write_scores(tmp_path / "scores", ids, ids, labels + np.random.default_rng(0).normal(size=number))
     assert run(train_calibration, scores=tmp_path / "scores", trials=tmp_path / "trials", out=tmp_path / "model.json") == 0
     said = capsys.readouterr().err
-    assert (f"WARNING: {tmp_path}/model.json: {counts[0]} target and {counts[1]} nontarget trials are few" in said) == warned
+    assert (f"WARNING {tmp_path}/model.json: {counts[0]} target and {counts[1]} nontarget trials are few" in said) == warned
     assert said.count("WARNING") == warned
 
 

@@ -139,3 +139,4 @@ def test_crops_longer_than_every_utterance_are_told(wave_dir, ark_dir):  # noqa:
     assert same not in of_waves(wave_dir, "crops.teacher_frames=900 augment.prob=0").summary()
     stored = build_source(config.load(sets=long + "features.num_mel_bins=6 data.min_frames=20 features.cmn=none"), ark_dir[0], crops=True)
     assert f"{len(stored.labels)} are shorter than the longest crop, and repeated; {same}" in stored.summary()
+    assert "a chunk of" not in stored.summary() and "a chunk of" not in of_waves(wave_dir, "augment.prob=0").summary()

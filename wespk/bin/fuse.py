@@ -25,7 +25,6 @@ def fuse(exps: str, data: str, out: str, kinds: str = "cosine.asnorm", p_target:
             stage 6 measured for the first experiment (run.sh --quality); empty: none
     """
     import json
-    import sys
     from pathlib import Path
 
     from wespk.bin.make_report import make_report
@@ -34,6 +33,7 @@ def fuse(exps: str, data: str, out: str, kinds: str = "cosine.asnorm", p_target:
     from wespk.scoring.evaluation import evaluate_files
     from wespk.scoring.vectors import check_enroll_mean
     from wespk.utils.errors import InputError
+    from wespk.utils.log import get_logger
 
     def words(text):
         return [word for word in text.split(",") if word]
@@ -47,7 +47,7 @@ def fuse(exps: str, data: str, out: str, kinds: str = "cosine.asnorm", p_target:
     fusion.check(systems, lists, out, enroll_mean)
     _, said, doubts = fusion.fuse(systems, lists, out, p_target, l2, words(quality))
     for text in doubts:
-        print(f"WARNING: {out}/{fusion.NAME}.json: {text}", file=sys.stderr)
+        get_logger().warning("%s/%s.json: %s", out, fusion.NAME, text)
     print(said)
     scores = [path for name in lists for path in (fusion.fused(out, name), *(f"{s.scores(name)}.llr" for s in systems))]
     keys = [str(evaluation / "trials" / name) for name in lists for _ in range(len(systems) + 1)]

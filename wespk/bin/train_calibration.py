@@ -1,7 +1,5 @@
 """Stage 6, for calibration: learn how scores and quality measures become log-likelihood ratios."""
 
-import sys
-
 from wespk.utils.cli import main
 
 
@@ -18,13 +16,14 @@ def train_calibration(scores: str, trials: str, out: str, quality: str = "", p_t
             error; 0: none
     """
     from wespk.scoring.calibration import doubts, train_files
+    from wespk.utils.log import get_logger
 
     words = [[word for word in text.split(",") if word] for text in (scores, quality)]
     model, counts, before, after = train_files(words[0], words[1], trials, p_target, l2)
     model.save(out, {"scores": words[0], "quality": words[1], "trials": trials})
     terms = "".join(f" {weight:+.4g} {name}" for name, weight in zip(model.names, model.weights))
     for text in doubts(model, counts, words[1]):
-        print(f"WARNING: {out}: {text}", file=sys.stderr)
+        get_logger().warning("%s: %s", out, text)
     print(f"{out}: llr = {model.offset:.4g}{terms}; {counts[0]} target and {counts[1]} nontarget trials, min-Cllr of "
           f"the first scores {before:.4f}, Cllr after {after:.4f} bits")  # fmt: skip
 
