@@ -130,6 +130,16 @@ def test_the_values_of_plda_are_looked_at_before_the_first_stage_by_its_own_entr
     assert checked.endswith("--check true --lda-dim 100 --whiten true")
 
 
+def test_status_without_the_options_of_plda_says_that_they_are_not_given_and_that_it_judges_by_them(stages):
+    stages.only(5, "--scoring", "plda")
+    bare, asked = (stages.run("--status", *words)[1] for words in ((), ("--scoring", "plda")))
+    (line,) = [line for line in bare if " scoring " in f" {line}"]
+    assert "stale" in line and "option plda was '', is not given now; input" in line and "no longer used" in line
+    assert bare[-1].endswith("with those that it was run with)")
+    (line,) = [line for line in asked if " scoring " in f" {line}"]
+    assert "whole" in line
+
+
 def test_an_option_of_plda_with_an_underscore_is_the_same_as_with_a_dash(stages):
     words = ("--scoring", "plda", "--plda")
     stages.only(5, *words, "lda_dim=50 length_norm=false")
