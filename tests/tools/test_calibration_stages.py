@@ -176,6 +176,7 @@ def test_how_many_cohort_scores_are_kept_decides_measures_by_the_cohort(norm, qu
 def test_plda_follows_the_embeddings_that_it_is_adapted_to(tmp_path):
     """Not their scp alone, whose offsets stay as they are when the ark is written again."""
     existing = 'existing() { local -n array=$1; array+=("${@:2}"); }'
-    script = f"{existing}; found=(); plda='whiten=true adapt_embeddings={tmp_path}/x.scp'; spell_plda; adaptation_inputs found; echo ${{found[*]}}"
+    script = (f"{existing}; found=(); plda='whiten=true adapt_embeddings={tmp_path}/x.scp'; spell_plda; "
+              "adaptation_inputs found; echo ${found[*]}")  # fmt: skip
     assert say_of(script).split() == [f"{tmp_path}/x.scp", f"{tmp_path}/x.ark"]
     assert not say_of(f"{existing}; found=(); plda=whiten=true; adaptation_inputs found; echo ${{found[*]}}").split()
