@@ -7,14 +7,13 @@ times; one that ends with status 85, as training does after a checkpoint, goes o
 stopped by a signal it deletes its jobs. A job runs on one node.
 """
 
-import math
 import os
 import pwd
 import re
 from xml.etree import ElementTree
 
 from cluster_run import Fate, Seen, call, refusal, run
-from site_settings import filled, site_settings
+from site_settings import gpus_and_memory, site_settings
 from submitter_main import UsageError, main
 
 from wespk.utils.errors import InputError
@@ -39,11 +38,7 @@ class GridEngine:
             if not self.settings["parallel_environment"]:
                 raise InputError("--num-threads: the site's settings name no 'parallel_environment' for Grid Engine")
             words += ["-pe", self.settings["parallel_environment"], str(job.num_threads)]
-        if job.gpus:
-            words += filled(self.settings, "gpu", n=job.gpus)
-        if job.mem_bytes:
-            mb = math.ceil(job.mem_bytes / 2**20)
-            words += filled(self.settings, "mem", mb=mb, mb_per_thread=math.ceil(mb / job.num_threads))
+        words += gpus_and_memory(self.settings, job)
         if job.time_seconds is not None:
             words += ["-l", f"h_rt={job.time_seconds}"]
         return words

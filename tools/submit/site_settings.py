@@ -62,6 +62,15 @@ def site_settings(scheduler):
     return settings
 
 
+def gpus_and_memory(settings, job):
+    """The words that ask for the GPUs and the memory of a job, if it wants some, in the site's form."""
+    words = filled(settings, "gpu", n=job.gpus) if job.gpus else []
+    if job.mem_bytes:
+        mb = math.ceil(job.mem_bytes / 2**20)
+        words += filled(settings, "mem", mb=mb, mb_per_thread=math.ceil(mb / job.num_threads))
+    return words
+
+
 def filled(settings, key, **values):
     """The words of a setting with {placeholders} filled in. Raises InputError for a placeholder that is not known."""
     try:

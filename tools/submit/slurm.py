@@ -12,7 +12,7 @@ import os
 import re
 
 from cluster_run import Fate, Seen, call, refusal, run
-from site_settings import filled, site_settings
+from site_settings import gpus_and_memory, site_settings
 from submitter_main import UsageError, main
 
 USUAL_REASONS = {"None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime", "Cleaning", "Prolog"}
@@ -35,11 +35,7 @@ class Slurm:
         words = [f"--nodes={job.nodes}", f"--ntasks={job.nodes}", f"--cpus-per-task={job.num_threads}"]
         if job.nodes > 1:
             words.append("--ntasks-per-node=1")
-        if job.gpus:
-            words += filled(self.settings, "gpu", n=job.gpus)
-        if job.mem_bytes:
-            mb = math.ceil(job.mem_bytes / 2**20)
-            words += filled(self.settings, "mem", mb=mb, mb_per_thread=math.ceil(mb / job.num_threads))
+        words += gpus_and_memory(self.settings, job)
         if job.time_seconds is not None:
             words.append(f"--time={math.ceil(job.time_seconds / 60)}")  # minutes
         return words
