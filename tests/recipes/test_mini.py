@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from tests.conftest import ROOT
 
@@ -31,7 +32,7 @@ class Recipe:
         subprocess.run(line, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
         return self
 
-    def run(self, *words, **options):
+    def run(self, *words, environment=None, **options):
         """(exit status, lines without the time of day, errors) of run.sh with these options."""
         given = {
             "corpus-script": "", "voxceleb1": self.corpus / "voxceleb1", "musan": self.corpus / "musan",
@@ -39,7 +40,7 @@ class Recipe:
             **{name.replace("_", "-"): value for name, value in options.items()},
         }
         line = ["bash", str(RUN), *(f"--{name}={value}" for name, value in given.items()), *words]
-        done = subprocess.run(line, capture_output=True, text=True, cwd=self.folder, check=False)
+        done = subprocess.run(line, capture_output=True, text=True, cwd=self.folder, check=False, env=environment)
         return done.returncode, [text.removeprefix(text[:9]) for text in done.stdout.splitlines()], done.stderr
 
     def state(self):
@@ -73,6 +74,19 @@ def test_all_stages_leave_what_they_promise(whole):
     assert [line for line in whole.said if line.endswith("runs: not done yet")] == [
         f"stage {number} runs: not done yet" for number in range(1, 8)
     ]
+
+
+@pytest.mark.parametrize("scheduler", ["slurm", "sge"])
+def test_through_a_scheduler_the_weights_and_scores_are_those_of_this_machine(whole, scheduler, request):
+    cluster = request.getfixturevalue({"slurm": "slurm", "sge": "grid_engine"}[scheduler])
+    data, exp = whole.folder / f"data by {scheduler}", whole.folder / f"exp by {scheduler}" / "tiny"
+    status, said, errors = whole.run(cmd=scheduler, threads=1, data=data, exp=exp, environment=cluster.environment)
+    assert status == 0, errors
+    assert sum(line.endswith("runs: not done yet") for line in said) == 7
+    here, there = (torch.load(folder / "checkpoints" / "average.pt", weights_only=True) for folder in (whole.exp, exp))
+    assert here["model"] and all(torch.equal(here["model"][name], there["model"][name]) for name in here["model"])
+    for name in ("veri_test.cosine", "veri_test.cosine.asnorm"):
+        assert (exp / "scores" / name).read_text() == (whole.exp / "scores" / name).read_text()
 
 
 def test_a_second_run_changes_nothing(whole):
