@@ -87,7 +87,7 @@ def test_help_lists_meanings_and_defaults(capsys):
 def test_exit_status_and_message_of_a_whole_command(tmp_path, body, words, status, says):
     script = tmp_path / "prog.py"
     script.write_text(textwrap.dedent(f"""
-        from wespk.utils.cli import main
+        from wespk.utils.cli import listed, main
         from wespk.utils.errors import InputError
         def prog(x: int = 0):
             '''P.'''
@@ -143,3 +143,7 @@ def test_handlers_are_put_back_and_an_ignored_sigterm_stays_ignored():
     finally:
         signal.signal(signal.SIGTERM, before)
     assert callable(found[0]) and found[1] is signal.SIG_IGN
+
+
+def test_a_listing_option_has_its_words_in_order_and_none_that_are_empty():
+    assert cli.listed("b,a,,c,") == ["b", "a", "c"] and cli.listed("") == []

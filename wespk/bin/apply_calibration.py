@@ -1,6 +1,6 @@
 """Stage 6, for calibration: turn scores and quality measures into log-likelihood ratios."""
 
-from wespk.utils.cli import main
+from wespk.utils.cli import listed, main
 
 
 def apply_calibration(model: str, scores: str, out: str, quality: str = ""):
@@ -18,8 +18,7 @@ def apply_calibration(model: str, scores: str, out: str, quality: str = ""):
 
     if not out.endswith(".llr"):
         raise InputError(f"--out {out}: files of log-likelihood ratios must end in .llr, by which they are known later")
-    words = [[word for word in text.split(",") if word] for text in (scores, quality)]
-    enroll, test, llr = calibrate_files(model, *words)
+    enroll, test, llr = calibrate_files(model, listed(scores), listed(quality))
     write_scores(out, enroll, test, llr)
     print(f"{out}: {len(llr)} trials calibrated")
 

@@ -1,6 +1,6 @@
 """Compare the systems of a grid of experiments (tools/run_grid.py calls this at its end)."""
 
-from wespk.utils.cli import main
+from wespk.utils.cli import listed, main
 
 
 def compare_systems(grid: str, root: str, data: str, out: str = "", without: str = "", bootstrap: int = 0,
@@ -35,13 +35,13 @@ def compare_systems(grid: str, root: str, data: str, out: str = "", without: str
     from wespk.utils.grid import read_grid
 
     try:
-        priors = [float(word) for word in p_targets.split(",") if word]
+        priors = [float(word) for word in listed(p_targets)]
     except ValueError:
         raise InputError(f"--p-targets takes numbers separated by commas, not '{p_targets}'") from None
     if bootstrap < 0:
         raise InputError("--bootstrap must be 0 or more")
-    left_out = [word for word in without.split(",") if word]
-    elsewhere = dict(word.partition("=")[::2] for word in evaluate.split(",") if word)
+    left_out = listed(without)
+    elsewhere = dict(word.partition("=")[::2] for word in listed(evaluate))
     if not all(elsewhere.values()):
         raise InputError(f"--evaluate takes NAME=FOLDER words separated by commas, not '{evaluate}'")
     found = compare_experiments(read_grid(grid), root, data, left_out, priors, bootstrap or None, seed, elsewhere)

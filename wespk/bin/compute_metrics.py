@@ -1,6 +1,6 @@
 """Stage 7, first half: error rates and costs of score files."""
 
-from wespk.utils.cli import main
+from wespk.utils.cli import listed, main
 
 
 def compute_metrics(scores: str, trials: str, out: str, names: str = "", utt2spk: str = "",
@@ -39,17 +39,14 @@ def compute_metrics(scores: str, trials: str, out: str, names: str = "", utt2spk
     from wespk.scoring.evaluation import evaluate_files
     from wespk.utils.errors import InputError
 
-    def words(text):
-        return [word for word in text.split(",") if word]
-
     try:
-        priors = [float(word) for word in words(p_targets)]
+        priors = [float(word) for word in listed(p_targets)]
     except ValueError:
         raise InputError(f"--p-targets takes numbers separated by commas, not '{p_targets}'") from None
     if not priors or bootstrap < 0:
         raise InputError("--p-targets needs at least one number, and --bootstrap must not be negative")
-    results = evaluate_files(words(scores), words(trials), words(names), utt2spk, priors, bootstrap, seed, llr,
-                             words(readings), words(categories), models, enroll_mean)
+    results = evaluate_files(listed(scores), listed(trials), listed(names), utt2spk, priors, bootstrap, seed, llr,
+                             listed(readings), listed(categories), models, enroll_mean)
     write_text(out, json.dumps(results, indent=1) + "\n")
     header, rows = result_rows(results)
     for row in rows:

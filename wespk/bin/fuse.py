@@ -1,6 +1,6 @@
 """After stage 6: fuse several experiments, or several kinds of scores, and report on the fusion beside them."""
 
-from wespk.utils.cli import main
+from wespk.utils.cli import listed, main
 
 
 def fuse(exps: str, data: str, out: str, kinds: str = "cosine.asnorm", p_target: float = 0.05, l2: float = 0.0,
@@ -35,17 +35,14 @@ def fuse(exps: str, data: str, out: str, kinds: str = "cosine.asnorm", p_target:
     from wespk.utils.errors import InputError
     from wespk.utils.log import get_logger
 
-    def words(text):
-        return [word for word in text.split(",") if word]
-
-    evaluation, systems = Path(data) / "eval", fusion.systems_of(words(exps), words(kinds))
-    lists = words(trials) or sorted(path.name for path in (evaluation / "trials").glob("[!.]*") if path.is_file())
+    evaluation, systems = Path(data) / "eval", fusion.systems_of(listed(exps), listed(kinds))
+    lists = listed(trials) or sorted(path.name for path in (evaluation / "trials").glob("[!.]*") if path.is_file())
     if not lists:
         raise InputError(f"{evaluation}/trials: there are no trial lists; run stage 1, or give the data folder with --data")
     models = str(evaluation / "enroll_maps") if (evaluation / "enroll_maps").is_dir() else ""
     check_enroll_mean(enroll_mean, models)
     fusion.check(systems, lists, out, enroll_mean)
-    _, said, doubts = fusion.fuse(systems, lists, out, p_target, l2, words(quality))
+    _, said, doubts = fusion.fuse(systems, lists, out, p_target, l2, listed(quality))
     for text in doubts:
         get_logger().warning("%s/%s.json: %s", out, fusion.NAME, text)
     print(said)

@@ -1,6 +1,6 @@
 """Draw what training noted, loss by loss or weight by weight, over its epochs."""
 
-from wespk.utils.cli import main
+from wespk.utils.cli import listed, main
 
 
 def plot_curves(experiments: str, figures: str, out: str, labels: str = "", title: str = ""):
@@ -25,9 +25,8 @@ def plot_curves(experiments: str, figures: str, out: str, labels: str = "", titl
     from wespk.scoring.curves import path_labels, system_curves
     from wespk.utils.errors import InputError
 
-    folders = [Path(word) for word in experiments.split(",") if word]
-    names = [word for word in figures.split(",") if word]
-    given = [word for word in labels.split(",") if word]
+    folders = [Path(word) for word in listed(experiments)]
+    names, given = listed(figures), listed(labels)
     if not folders or not names:
         raise InputError("--experiments and --figures need one name at least")
     if given and len(given) != len(folders):

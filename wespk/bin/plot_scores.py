@@ -1,6 +1,6 @@
 """Draw how target and nontarget scores are distributed, system by system."""
 
-from wespk.utils.cli import main
+from wespk.utils.cli import listed, main
 
 
 def plot_scores(scores: str, trials: str, out: str, names: str = ""):
@@ -20,7 +20,7 @@ def plot_scores(scores: str, trials: str, out: str, names: str = ""):
     from wespk.metrics.plots import histogram_png
     from wespk.scoring.histograms import score_panels
 
-    files, lists, given = ([word for word in text.split(",") if word] for text in (scores, trials, names))
+    files, lists, given = listed(scores), listed(trials), listed(names)
     panels = score_panels(files, lists * len(files) if len(lists) == 1 else lists, given)
     with open_atomic(out, "wb") as file:
         file.write(histogram_png(panels))

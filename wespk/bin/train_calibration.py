@@ -1,6 +1,6 @@
 """Stage 6, for calibration: learn how scores and quality measures become log-likelihood ratios."""
 
-from wespk.utils.cli import main
+from wespk.utils.cli import listed, main
 
 
 def train_calibration(scores: str, trials: str, out: str, quality: str = "", p_target: float = 0.05, l2: float = 0.0):
@@ -18,11 +18,11 @@ def train_calibration(scores: str, trials: str, out: str, quality: str = "", p_t
     from wespk.scoring.calibration import doubts, train_files
     from wespk.utils.log import get_logger
 
-    words = [[word for word in text.split(",") if word] for text in (scores, quality)]
-    model, counts, before, after = train_files(words[0], words[1], trials, p_target, l2)
-    model.save(out, {"scores": words[0], "quality": words[1], "trials": trials})
+    files, tables = listed(scores), listed(quality)
+    model, counts, before, after = train_files(files, tables, trials, p_target, l2)
+    model.save(out, {"scores": files, "quality": tables, "trials": trials})
     terms = "".join(f" {weight:+.4g} {name}" for name, weight in zip(model.names, model.weights))
-    for text in doubts(model, counts, words[1]):
+    for text in doubts(model, counts, tables):
         get_logger().warning("%s: %s", out, text)
     print(f"{out}: llr = {model.offset:.4g}{terms}; {counts[0]} target and {counts[1]} nontarget trials, min-Cllr of "
           f"the first scores {before:.4f}, Cllr after {after:.4f} bits")  # fmt: skip

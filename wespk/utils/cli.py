@@ -22,6 +22,11 @@ STOPPED = 143  # 128 + SIGTERM, as shells count
 _TRUE = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
+def listed(text):
+    """What an option lists, separated by commas: list of str, empty for an empty text."""
+    return [word for word in text.split(",") if word]
+
+
 def _spelt(name):
     """An option's name as messages and --help write it, with dashes; underscores are taken as well."""
     return name.replace("_", "-")
