@@ -37,7 +37,7 @@ def label_for_training(conf, data_dir, utterances):
 
     if conf["labels"]["file"]:
         path = conf["labels"]["file"]
-        return *label_speakers(utterances, _labels_of_file(conf, utterances), path), 0
+        return *label_speakers(utterances, _labels_by(_listed(conf), conf, utterances), path), 0
     given, wrong, path = training_labels(conf, data_dir)
     return *label_speakers(utterances, given, path), sum(utterance in wrong for utterance in utterances)
 
@@ -50,22 +50,27 @@ def with_label(conf, data_dir, utterances):
     """
     if not conf["labels"]["file"]:
         return list(utterances)
-    given = _labels_of_file(conf, utterances)
-    there = set(utterances)
-    odd = next((key for key in read_table(conf["labels"]["file"]) if key not in there), None)
+    listed, there = _listed(conf), set(utterances)
+    odd = next((key for key in listed if key not in there), None)
     if odd is not None:
         raise InputError(f"labels.file={conf['labels']['file']} has a label for '{odd}', which is not in {data_dir}: "
                          "give labels that were made for this data (run.sh: --stage 8 makes pseudo-labels anew)")
-    return list(given)
+    return list(_labels_by(listed, conf, utterances))
 
 
-def _labels_of_file(conf, utterances):
-    """The labels of those of ``utterances`` that labels.file lists, and of copies of such: dict, in their order."""
+def _listed(conf):
+    """The table labels.file: dict utterance -> label."""
     path = Path(conf["labels"]["file"])
     if not path.is_file():
         raise InputError(f"labels.file={path} does not exist: give a table with a line 'utterance label' for each")
-    listed, labels = read_table(path), {}
-    prefixes = tuple(f"sp{factor:g}-" for factor in conf["copies"]["speeds"])
+    return read_table(path)
+
+
+def _labels_by(listed, conf, utterances):
+    """The labels of those of ``utterances`` that the table ``listed`` has, and of copies of such: dict, in their order."""
+    from wespk.augment.speed import speed_name  # which takes torch
+
+    labels, prefixes = {}, tuple(speed_name("", factor) for factor in conf["copies"]["speeds"])
     suffixes = tuple(f"-{kind}" for kind in conf["copies"]["kinds"])
     for name in utterances:
         prefix = next((p for p in prefixes if name not in listed and name.startswith(p)), "")
