@@ -18,7 +18,7 @@ def learning_rate(step, total_steps, name, lr, final_lr, warmup_steps=0):
     if name == "exponential":
         value = lr * (final_lr / lr) ** done
     elif name == "cosine":
-        value = final_lr + (lr - final_lr) * 0.5 * (1 + math.cos(math.pi * done))
+        value = _half_cosine(lr, final_lr, done)
     elif name == "constant":
         value = lr
     else:
@@ -30,7 +30,12 @@ def _cosine_after_warmup(step, total_steps, lr, final_lr, warmup_steps):
     if step < warmup_steps:
         return lr * step / max(warmup_steps - 1, 1)
     done = min((step - warmup_steps) / max(total_steps - warmup_steps, 1), 1.0)
-    return final_lr + (lr - final_lr) * 0.5 * (1 + math.cos(math.pi * done))
+    return _half_cosine(lr, final_lr, done)
+
+
+def _half_cosine(initial, final, done):
+    """From ``initial``, at a share ``done`` of 0, to ``final``, at 1."""
+    return final + (initial - final) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def margin(step, initial, final, start_step, end_step, shape="exp"):
@@ -54,8 +59,7 @@ def teacher_momentum(step, total_steps, initial=0.996, final=1.0):
 
     Half a cosine from ``initial``, at step 0, to ``final``, which step ``total_steps`` would have.
     """
-    done = min(step / total_steps, 1.0)
-    return final + (initial - final) * 0.5 * (1 + math.cos(math.pi * done))
+    return _half_cosine(initial, final, min(step / total_steps, 1.0))
 
 
 def teacher_temperature(step, warmup_steps, initial=0.04, final=0.07):
