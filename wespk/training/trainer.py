@@ -33,6 +33,7 @@ class Trainer:
         if conf["train"]["sync_batchnorm"] and dist.world_size() > 1:
             synchronise(objective, device)
         self.objective, self.validate = objective.to(device), validate
+        self.told_steps = [module for module in objective.modules() if hasattr(module, "set_step")]
         self.shards = Shards(self.objective)
         train = conf["train"]
         self.plan = plan_batches(source.labels, objective.utterances, train["batch_size"],
@@ -98,9 +99,8 @@ class Trainer:
                                    m["end_epoch"] * per_epoch, m["shape"])
             self.objective.set_margin(now["margin"])
         self.objective.before_step(self.step, self.total_steps)
-        for module in self.objective.modules():
-            if hasattr(module, "set_step"):
-                module.set_step(self.step)
+        for module in self.told_steps:
+            module.set_step(self.step)
         return now
 
     def _step(self, module, batches, meter):
