@@ -201,24 +201,24 @@ class GridEngine(Cluster):
     """Grid Engine with one host of 8 slots, a parallel environment smp, and ``gpus`` make-believe GPUs."""
 
     programs = ("qsub", "qdel", "qstat", "qconf")
-    library, share = Path("/usr/lib/gridengine"), Path("/usr/share/gridengine")
+    programs_at, share = Path("/usr/lib/gridengine"), Path("/usr/share/gridengine")
 
     def __init__(self, gpus=2):
         self.gpus, self.host = gpus, socket.gethostname().partition(".")[0]
         if os.getuid() != 0:
             raise NotHere("a Grid Engine of one's own needs root")
         for name in ("sge_qmaster", "sge_execd"):
-            if not (self.library / name).exists():
-                raise NotHere(f"{self.library / name} not installed")
+            if not (self.programs_at / name).exists():
+                raise NotHere(f"{self.programs_at / name} not installed")
         super().__init__()
 
     def start(self):
         self._make_cell()
-        self.daemon("sge_qmaster", "bash", "-c", f"ulimit -n 4096; exec {self.library}/sge_qmaster", SGE_ND="1")
+        self.daemon("sge_qmaster", "bash", "-c", f"ulimit -n 4096; exec {self.programs_at}/sge_qmaster", SGE_ND="1")
         wait_for(lambda: self.command("qconf", "-sh", check=False), f"Grid Engine ({self.folder})")
         self._configure()
         # it closes every descriptor that it might have, one by one
-        self.daemon("sge_execd", "bash", "-c", f"ulimit -n 4096; exec {self.library}/sge_execd", SGE_ND="1")
+        self.daemon("sge_execd", "bash", "-c", f"ulimit -n 4096; exec {self.programs_at}/sge_execd", SGE_ND="1")
         wait_for(self._available, f"the queue of Grid Engine ({self.folder})")
 
     def _available(self):
@@ -234,7 +234,7 @@ class GridEngine(Cluster):
             path.mkdir(parents=True)
         for name in ("bin", "lib", "utilbin"):
             (root / name).mkdir()
-            (root / name / machine).symlink_to(self.library)
+            (root / name / machine).symlink_to(self.programs_at)
         (root / "util").symlink_to(self.share / "util")
         self.environment |= {
             "SGE_ROOT": str(root), "SGE_CELL": "default", "SGE_ARCH": machine, "SGE_QMASTER_PORT": str(master),
@@ -257,12 +257,12 @@ class GridEngine(Cluster):
         text = (self.share / "default-configuration").read_text()
         (self.folder / "configuration").write_text(_changed(text, changes))
         util = self.share / "util" / "resources"
-        self.command(str(self.library / "spoolinit"), "berkeleydb", "libspoolb", str(spool / "db"), "init")
+        self.command(str(self.programs_at / "spoolinit"), "berkeleydb", "libspoolb", str(spool / "db"), "init")
         for kind, what in (
             ("configuration", self.folder / "configuration"), ("complexes", util / "centry"),
             ("usersets", util / "usersets"), ("managers", _user()),
         ):  # fmt: skip
-            self.command(str(self.library / "spooldefaults"), kind, str(what))
+            self.command(str(self.programs_at / "spooldefaults"), kind, str(what))
 
     def _apply(self, option, text):
         path = self.folder / "told"
