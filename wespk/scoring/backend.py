@@ -17,7 +17,7 @@ from wespk.io.parameters import read_array64, read_plda, write_array64, write_pl
 from wespk.io.tables import read_table
 from wespk.scoring.front import Front, coral, lda, whitening
 from wespk.scoring.plda import ClassStatistics, Plda, estimate, symmetric
-from wespk.scoring.vectors import MEANS, check_enroll_mean, read_blocks, read_mean, read_models, read_raw, rows_of
+from wespk.scoring.vectors import MEANS, check_enroll_mean, group_means, read_blocks, read_mean, read_models, read_raw, rows_of
 from wespk.utils.errors import InputError
 from wespk.utils.registry import nearest
 
@@ -208,7 +208,7 @@ def score_trials(backend, enroll_ids, test_ids, embeddings, enroll_embeddings=""
     table, (rows,) = rows_of([[utterance for group in made_of for utterance in group]], scp)
     plain = enroll_mean == "plain"
     vectors = read_raw(scp, table) if plain else backend.read(table, scp)
-    means = np.add.reduceat(vectors[rows], np.cumsum(counts) - counts, axis=0, dtype=np.float64) / counts[:, None]
+    means = group_means(vectors[rows], counts)
     means = backend.front.apply(means, keys, f"averages over the utterances of {models}") if plain else means
     enroll = backend.plda.project(means, counts, length_norm)
     table, (test_rows,) = rows_of([test_ids], embeddings)

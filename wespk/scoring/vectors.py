@@ -163,6 +163,11 @@ def check_enroll_mean(enroll_mean, models):
         raise InputError(f"--enroll-mean {enroll_mean} is about enrolments that are averages: give --models, or leave it out")
 
 
+def group_means(vectors, counts):
+    """Means (K, D) float64 of ``vectors`` (N, D), the first ``counts[0]``, the next ``counts[1]`` and so on; counts (K,) int."""
+    return np.add.reduceat(vectors, np.cumsum(counts) - counts, axis=0, dtype=np.float64) / counts[:, None]
+
+
 def average_models(enroll_ids, models, scp, mean, enroll_mean=MEANS[0]):
     """(keys, vectors (N, D) float32, each trial's row (n,) int32) of enrolments made of several utterances.
 
@@ -178,7 +183,7 @@ def average_models(enroll_ids, models, scp, mean, enroll_mean=MEANS[0]):
     plain = enroll_mean == "plain"
     vectors = read_raw(scp, table) if plain else read_normalised(scp, table, mean)
     counts = np.array([len(group) for group in made_of])
-    means = np.add.reduceat(vectors[rows], np.cumsum(counts) - counts, axis=0, dtype=np.float64) / counts[:, None]
+    means = group_means(vectors[rows], counts)
     row_of = {key: row for row, key in enumerate(keys)}
     source = f"averages over the utterances of {models}"
     averages = normalise(means.astype(np.float32), keys, mean if plain else None, source)
