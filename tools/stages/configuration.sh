@@ -103,3 +103,21 @@ read_conf() { # that, and its options in $conf_lines
     check_fine_tuning
   fi
 }
+
+set_word() { # the option $1 with the text $2 as its value, whatever that holds, for --set
+  python -c '
+import json, shlex, sys
+print(shlex.quote(f"{sys.argv[1]}=" + json.dumps(sys.argv[2], ensure_ascii=False)))' "$1" "$2"
+}
+
+train_and_test() { # for stage 8: stages 3 to 7 of $exp, which $conf_words describe
+  local words=("${conf_words[@]}") number
+  if [ -e "$exp/config.yaml" ]; then
+    words+=(--exp "$exp") # what it was begun with; the same must be asked for now
+  fi
+  conf_lines_of "${words[@]}"
+  conf_vetted=
+  for number in 3 4 5 6 7; do
+    run_stage "$number"
+  done
+}

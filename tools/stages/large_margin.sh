@@ -22,14 +22,12 @@ check_fine_tuning() { # before the first stage: does the overlay fit the configu
 
 fine_tuning_words() { # $conf_words: what describes the fine-tuning of experiment $1 to an entry point
   local start
-  start=$(python -c '
-import json, shlex, sys
-print(shlex.quote("train.init_from=" + json.dumps(sys.argv[1], ensure_ascii=False)))' "$1/checkpoints/average.pt")
+  start=$(set_word train.init_from "$1/checkpoints/average.pt")
   conf_words=(--config "$1/config.yaml" --overlay "$lm_overlay" --set "$start${lm_set:+ $lm_set}")
 }
 
 fine_tuning() { # stage 8
-  local base=$exp beyond=() words number
+  local base=$exp beyond=()
   current=8 title="large-margin fine-tuning" log=
   say "stage 8, $title: $base/checkpoints/average.pt -> $base-lm, by stages 3 to 7"
   need 4 "$base/checkpoints/average.pt"
@@ -38,16 +36,8 @@ fine_tuning() { # stage 8
   lm_conf --config "$base/config.yaml" >/dev/null
   exp=$base-lm home=$base-lm
   fine_tuning_words "$base"
-  words=("${conf_words[@]}")
-  if [ -e "$exp/config.yaml" ]; then
-    words+=(--exp "$exp") # what it was begun with; the same must be asked for now
-  fi
-  conf_lines_of "${words[@]}"
-  conf_vetted=
   if [ "$stage" -lt 8 ]; then
     expected= # recorded of the experiment itself
   fi
-  for number in 3 4 5 6 7; do
-    run_stage "$number"
-  done
+  train_and_test
 }

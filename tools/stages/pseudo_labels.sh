@@ -40,9 +40,7 @@ pl_option() { # the value of an option of stage 8
 
 round_words() { # $conf_words: what describes a training on the labels of the folder $1, with seed $2, to an entry point
   local file
-  file=$(python -c '
-import json, shlex, sys
-print(shlex.quote("labels.file=" + json.dumps(sys.argv[1], ensure_ascii=False)))' "$1/utt2spk")
+  file=$(set_word labels.file "$1/utt2spk")
   conf_words=(--config "$(pl_option training.config)" --set "seed=$2 $(pl_option training.set) $file")
 }
 
@@ -104,18 +102,9 @@ work_8() {
 }
 
 one_round() { # of the training embeddings of $base, in $exp
-  local words number
   run_stage 8
   round_words "$home/pseudo_labels" "$pl_seed"
-  words=("${conf_words[@]}")
-  if [ -e "$exp/config.yaml" ]; then
-    words+=(--exp "$exp") # what it was begun with; the same must be asked for now
-  fi
-  conf_lines_of "${words[@]}"
-  conf_vetted=
-  for number in 3 4 5 6 7; do
-    run_stage "$number"
-  done
+  train_and_test
 }
 
 pseudo_labels() { # stage 8
