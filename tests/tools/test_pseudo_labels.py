@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.tools.staged_recipe import CURRENT, SCRIPT, Stages, as_kept, keep_copy
+from tests.tools.staged_recipe import CURRENT, SCRIPT, Stages, as_kept, keep_copy, words_of
 from tools.pseudo_label_conf import pseudo_label_conf
 from wespk.training.objectives import OBJECTIVES, find_objective
 from wespk.utils.errors import InputError
@@ -45,9 +45,6 @@ class Rounds(Stages):
         (self.conf / "clusters.yaml").write_text(TRAINING)
         (self.conf / "pseudo_labels.yaml").write_text(PSEUDO)
 
-    def calls_of(self, name):
-        return [line for line in self.calls().splitlines() if line.startswith(f"-m wespk.bin.{name} ")]
-
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
@@ -64,33 +61,24 @@ def done(kept):
     return Rounds(as_kept(kept[0]))
 
 
-def option(call, name):
-    """The value of an option in a line of calls."""
-    return call.partition(f" {name} ")[2].partition(" --")[0]
-
-
 def test_each_round_clusters_the_embeddings_of_the_one_before_and_trains_on_the_clusters(kept, done):
     _, said, calls = kept
-    calls = calls.splitlines()
-    clusterings, trainings, reports = ([line for line in calls if f"wespk.bin.{name} " in line]
-                                       for name in ("cluster_embeddings", "train", "make_report"))
     folders = [done.exp, *done.rounds]
     embeddings = [f"{folder}/embeddings/train/xvector.scp" for folder in folders[:2]]
-    assert [option(line, "--embeddings") for line in clusterings] == embeddings
-    assert [option(line, "--out") for line in clusterings] == [f"{f}/pseudo_labels" for f in done.rounds]
-    for line in clusterings:
-        told = [option(line, name) for name in ("--number", "--keep", "--seed", "--speakers", "--device")]
-        assert told == ["2", "0.5", "5", f"{done.data}/train/utt2spk", "cpu"]
-    assert [option(line, "--exp") for line in trainings] == list(map(str, folders))
+    assert words_of(calls, "cluster_embeddings", "--embeddings") == embeddings
+    assert words_of(calls, "cluster_embeddings", "--out") == [f"{f}/pseudo_labels" for f in done.rounds]
+    told = {"--number": "2", "--keep": "0.5", "--seed": "5", "--speakers": f"{done.data}/train/utt2spk", "--device": "cpu"}
+    for option, value in told.items():
+        assert words_of(calls, "cluster_embeddings", option) == [value] * 2
+    assert words_of(calls, "train", "--exp") == list(map(str, folders))
     for folder in done.rounds:
         conf = yaml.safe_load((folder / "config.yaml").read_text())
         assert conf["labels"]["file"] == f"{folder}/pseudo_labels/utt2spk" and conf["loss"]["name"] == "sphereface2"
         assert conf["seed"] == 5 and conf["objective"]["name"] == "supervised"
     runs = [line.split()[1] for line in said if " runs: not done yet" in line]
     assert runs == list("1234567" + "834567" * 2)
-    assert ["--expected" in line for line in reports] == [True, False, False]
-    (report,) = [line for line in calls if "report_rounds" in line]
-    assert option(report, "--experiments") == ",".join(map(str, folders))
+    assert ["--expected" in line for line in calls.splitlines() if "wespk.bin.make_report " in line] == [True, False, False]
+    assert words_of(calls, "report_rounds", "--experiments") == [",".join(map(str, folders))]
     assert (done.rounds[1] / "results" / "ROUNDS.md").read_text() == "x\n" and said[-1] == ""
 
 
@@ -108,8 +96,7 @@ def test_a_second_run_does_nothing_and_other_embeddings_begin_anew_from_their_ro
     assert not any(done.calls_of(name) for name in ("cluster_embeddings", "train", "make_report"))
     (done.rounds[0] / "embeddings" / "eval" / "xvector.scp").unlink()
     _, said, _ = done.run("--stage", 8, "--exp", done.exp, text="y")
-    (clustering,) = done.calls_of("cluster_embeddings")
-    assert option(clustering, "--out") == f"{done.rounds[1]}/pseudo_labels"
+    assert words_of(done.calls(), "cluster_embeddings", "--out") == [f"{done.rounds[1]}/pseudo_labels"]
     assert f"stage 3 runs: input {done.rounds[1]}/pseudo_labels/utt2spk has changed" in " ".join(said)
 
 
@@ -207,6 +194,7 @@ def test_a_table_of_what_is_done_shows_the_rounds_that_were_begun(done):
 
 CLUSTERING = f"""
 set -euo pipefail
+. '{ROOT}/tools/stages/model.sh'
 . '{ROOT}/tools/stages/pseudo_labels.sh'
 run() {{ printf '%s|' "$@"; }}
 submit=(python far.py) threads=3 home=/e-pl1 base=/e data=/none pl_seed=4 pl_lines=(rounds=1 clusters.min_utts=2)

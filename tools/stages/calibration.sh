@@ -262,16 +262,9 @@ held_out() { # the embeddings of the held-out speakers, in $exp/calibration/dev
 }
 
 make_held_out_embeddings() {
-  local words=(--exp "$exp" --data "$data/dev" --out "$exp/calibration/dev") launcher=(python)
-  if [ "$cmd" != local ]; then
-    launcher=("${submit[@]}" --gpus "$((num_gpus > 0 ? 1 : 0))" --num-threads "$threads"
-      "$exp/calibration/dev/log/extract.log" python)
-  fi
-  run "${launcher[@]}" -m wespk.bin.extract_embeddings "${words[@]}" --device "$(if [ "$num_gpus" -gt 0 ]; then
-    printf cuda
-  else
-    printf cpu
-  fi)"
+  local words=(--exp "$exp" --data "$data/dev" --out "$exp/calibration/dev") launcher
+  find_single_launcher "$exp/calibration/dev/log/extract.log"
+  run "${launcher[@]}" -m wespk.bin.extract_embeddings "${words[@]}" --device "$(device)"
   run python -m wespk.bin.extract_embeddings "${words[@]}" --merge true
 }
 

@@ -181,6 +181,21 @@ check_submission() {
   would_be_taken "$(if [ "$dry_run" = true ]; then echo --dry-run; else echo --check; fi)" "${words[@]}" >/dev/null
 }
 
+device() { # the word for --device
+  if [ "$num_gpus" -gt 0 ]; then
+    printf cuda
+  else
+    printf cpu
+  fi
+}
+
+find_single_launcher() { # $launcher: what stands before "-m wespk.bin..." of one process, whose job logs to $1
+  launcher=(python)
+  if [ "$cmd" != local ]; then
+    launcher=("${submit[@]}" --gpus "$((num_gpus > 0 ? 1 : 0))" --num-threads "$threads" "$1" python)
+  fi
+}
+
 find_launcher() { # $launcher: what stands before "-m wespk.bin.train"
   local number=${processes:-1}
   if [ "$num_gpus" -gt 0 ]; then
@@ -209,11 +224,7 @@ work_3() {
     add_noise_folders
   fi
   find_launcher
-  if [ "$num_gpus" -gt 0 ]; then
-    words+=(--device cuda)
-  else
-    words+=(--device cpu)
-  fi
+  words+=(--device "$(device)")
   if has_label_noise; then
     run python -m wespk.bin.relabel --train-data "$(training_data)" --originals "$data/train" "${conf_words[@]}"
   fi

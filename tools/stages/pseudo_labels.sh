@@ -78,10 +78,10 @@ check_8() {
 }
 
 work_8() {
-  local line name words=() launcher=(python)
+  local line name words=() launcher
+  find_single_launcher "$home/pseudo_labels/log/cluster.log"
   if [ "$cmd" != local ]; then
     log=$home/pseudo_labels/log/cluster.log
-    launcher=("${submit[@]}" --gpus "$((num_gpus > 0 ? 1 : 0))" --num-threads "$threads" "$log" python)
   fi
   for line in "${pl_lines[@]}"; do
     if [[ $line == clusters.* ]]; then
@@ -94,11 +94,7 @@ work_8() {
     words+=(--speakers "$data/train/utt2spk")
   fi
   run "${launcher[@]}" -m wespk.bin.cluster_embeddings --embeddings "$base/embeddings/train/xvector.scp" \
-    --out "$home/pseudo_labels" --seed "$pl_seed" --device "$(if [ "$num_gpus" -gt 0 ]; then
-      printf cuda
-    else
-      printf cpu
-    fi)" "${words[@]}"
+    --out "$home/pseudo_labels" --seed "$pl_seed" --device "$(device)" "${words[@]}"
 }
 
 one_round() { # of the training embeddings of $base, in $exp
