@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 
 from array_job import quoted
 from cluster_batch import Batch, Submission
-from submitter_main import Failure, check_stopped
+from submitter_main import Failure, UsageError, check_stopped
 
 from wespk.utils.errors import InputError
 
@@ -316,6 +316,8 @@ class Run:
 
 def run(scheduler, job, settings):
     """The failures of an array job run through ``scheduler``; for --dry-run and --check nothing is submitted."""
+    if job.gpus and not settings["gpu"]:
+        raise UsageError(f"--gpus {job.gpus}, but the site's settings say nothing of 'gpu' for {scheduler.title}")
     whole = Run(scheduler, job, settings)
     if job.check:
         scheduler.asked()

@@ -138,8 +138,6 @@ def submit(job):
     settings = site_settings("sge")
     if job.nodes > 1:
         raise UsageError(f"--nodes {job.nodes}, but a job has one node here: take more GPUs on one, or Slurm")
-    if job.gpus and not settings["gpu"]:
-        raise UsageError(f"--gpus {job.gpus}, but the site's settings say nothing of 'gpu' for Grid Engine")
     return run(GridEngine(job, settings), job, settings)
 
 

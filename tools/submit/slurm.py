@@ -13,7 +13,7 @@ import re
 
 from cluster_run import Fate, Seen, call, refusal, run
 from site_settings import gpus_and_memory, site_settings
-from submitter_main import UsageError, main
+from submitter_main import main
 
 USUAL_REASONS = {"None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime", "Cleaning", "Prolog"}
 BACKSLASH = "\\"
@@ -108,8 +108,6 @@ def _not_for_jobs():
 
 def submit(job):
     settings = site_settings("slurm")
-    if job.gpus and not settings["gpu"]:
-        raise UsageError(f"--gpus {job.gpus}, but the site's settings say nothing of 'gpu' for Slurm")
     return run(Slurm(job, settings), job, settings)
 
 
