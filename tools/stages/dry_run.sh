@@ -135,7 +135,7 @@ rehearse() { # from here on commands are told, wherever their output goes, and n
 rehearse_8() { # what is not there yet cannot be told in full
   if [ "$stop_stage" -lt 8 ]; then
     return
-  elif [ "${refine-}" = pseudo-labels ]; then
+  elif [ "$refine" = pseudo-labels ]; then
     printf 'stage 8, pseudo-labels: %s -> %s, by clustering and stages 3 to 7\n' "$exp/embeddings/train" "$exp-pl1, ..."
   elif [ -z "$ahead" ] && [ -e "$exp/checkpoints/average.pt" ]; then
     fine_tuning

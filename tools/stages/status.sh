@@ -4,17 +4,15 @@
 # those of a real run, so that "stale" is what a run would do again, and why.
 
 read_conf_as_recorded() { # $conf_lines, as read_conf does, but nothing is checked and no experiment need be there
-  local words=()
   if [ -z "$config$overlay$set$epochs$seed" ] && [[ $given == *" exp "* ]] && [ -e "$exp/config.yaml" ]; then
     conf_lines_of_trained
   else
     describe_conf
-    words=("${conf_words[@]}")
     if [ -n "$seed" ]; then # the copies of stage 2 have a seed of their own
       conf_lines_of "${feature_words[@]}"
       copies_seed=$(conf seed)
     fi
-    conf_lines_of "${words[@]}"
+    conf_lines_of "${conf_words[@]}"
   fi
   if [ -z "$seed" ]; then
     copies_seed=$(conf seed)
@@ -42,7 +40,6 @@ holder_of() { # who has locked file $1 for itself, as it says; nothing if nobody
 }
 
 how_far() { # the last sign of life of training
-  local found=()
   if [ -e "$exp/requeue" ]; then
     head -n 1 "$exp/requeue"
   elif [ -e "$exp/metrics.jsonl" ]; then
