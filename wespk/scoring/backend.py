@@ -17,7 +17,16 @@ from wespk.io.parameters import read_array64, read_plda, write_array64, write_pl
 from wespk.io.tables import read_table
 from wespk.scoring.front import Front, coral, lda, whitening
 from wespk.scoring.plda import ClassStatistics, Plda, estimate, symmetric
-from wespk.scoring.vectors import MEANS, check_enroll_mean, group_means, read_blocks, read_mean, read_models, read_raw, rows_of
+from wespk.scoring.vectors import (
+    MEANS,
+    check_enroll_mean,
+    group_means,
+    read_blocks,
+    read_mean,
+    read_models,
+    read_raw,
+    rows_of,
+)
 from wespk.utils.errors import InputError
 from wespk.utils.registry import nearest
 
