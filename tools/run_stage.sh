@@ -237,10 +237,14 @@ forget() { # by force: what stage $1, which is to be run because of $2, would go
   fi
 }
 
-run_stage() { # number
-  local reason flags=() extra=() list
+plan() { # stage $1, which is the current one from now on, afresh
   current=$1 log='' options=() inputs=() outputs=() beyond=() marks=()
   "plan_$1"
+}
+
+run_stage() { # number
+  local reason flags=() extra=() list
+  plan "$1"
   say "stage $1, $title: $reads -> $writes"
   "check_$1"
   add_flags flags --option "${options[@]}"

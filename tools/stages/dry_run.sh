@@ -73,8 +73,7 @@ asked_for() { # what a job with the submitter's options and log $@ asks the sche
 
 rehearse_stage() { # number
   local reason flags=() extra=()
-  current=$1 log='' options=() inputs=() outputs=() beyond=() marks=()
-  "plan_$1"
+  plan "$1"
   printf 'stage %s, %s: %s -> %s\n' "$1" "$title" "$reads" "$writes"
   if [ -z "$ahead" ]; then
     "check_$1"

@@ -61,8 +61,7 @@ find_state() {
   elif [ -n "$job" ]; then
     state=running why="$job, left behind by a run that has ended"
   elif [ -e "$mark" ]; then
-    current=$1 log='' options=() inputs=() outputs=() beyond=() marks=()
-    "plan_$1"
+    plan "$1"
     if [ "$1" -eq 1 ]; then # its options need not be given again, as for later stages
       given_to_1
       add_flags flags --input "${outputs[@]}"
