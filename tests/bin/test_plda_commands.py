@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.bin.test_scoring_commands import run
-from tests.scoring.conftest import random_set, write_set
+from tests.scoring.conftest import every_pair, random_set, write_set
 from wespk.bin.score_plda import score_plda
 from wespk.bin.train_plda import train_plda
 from wespk.io.parameters import read_array64, read_plda
@@ -21,15 +21,8 @@ def place(tmp_path):
     training, evaluation = random_set("t", 40, 6, dim=6, seed=4), random_set("e", 10, 4, dim=6, seed=3)
     write_set(tmp_path / "train", *training)
     write_set(tmp_path / "eval", *evaluation)
-    write_pairs(tmp_path / "hard", evaluation[1])
+    write_trials(tmp_path / "hard", every_pair(evaluation[1]))
     return tmp_path
-
-
-def write_pairs(path, utt2spk):
-    keys = sorted(utt2spk)
-    pairs = [(a, b) for i, a in enumerate(keys) for b in keys[:i]]
-    labels = np.array([utt2spk[a] == utt2spk[b] for a, b in pairs], np.int8)
-    write_trials(path, Trials(*map(list, zip(*pairs)), labels))
 
 
 def train(place, **changes):
@@ -80,7 +73,7 @@ def test_adaptation_helps_in_another_domain(place, adaptation):
     noise = np.random.default_rng(0)
     strange = {key: v + 5 + np.r_[np.zeros(3), noise.normal(size=3) * 4] for key, v in vectors.items()}
     write_set(place / "eval", strange, utt2spk)
-    write_pairs(place / "hard", utt2spk)
+    write_trials(place / "hard", every_pair(utt2spk))
     assert train(place) == 0 and score(place) == 0
     before = error_rate(place)
     options = {"within_scale": 1, "between_scale": 0, "mean_diff_scale": 0} if adaptation == "kaldi" else {}

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.bin.test_scoring_commands import run
 from tests.embedding.tiny_networks import tiny_config
-from tests.scoring.conftest import random_set, write_set
+from tests.scoring.conftest import every_pair, random_set, write_set
 from wespk.bin.compute_metrics import compute_metrics
 from wespk.bin.make_report import make_report
 from wespk.bin.score_bias import score_bias
@@ -15,7 +16,6 @@ from wespk.io.ark import read_scp, read_vectors
 from wespk.io.tables import Trials, join_labels, read_scores, write_trials
 from wespk.losses import build_loss
 from wespk.metrics import act_dcf, cllr, min_dcf
-from wespk.utils.cli import main
 
 BIAS, LAM, CLASSES = -1.25, 0.6, 9
 BALANCED = build_loss({"name": "sphereface2", "margin": 0.0, "bias_init": "balanced"}, 16, CLASSES).bias.item()
@@ -39,22 +39,11 @@ def stage(tmp_path):
     """A folder with embeddings of 8 speakers, trial lists `easy` and `hard` and the checkpoint `average.pt`."""
     vectors, utt2spk = random_set("e", 8, 4, seed=3)
     write_set(tmp_path / "eval", vectors, utt2spk)
-    keys = sorted(vectors)
-    pairs = [(a, b) for i, a in enumerate(keys) for b in keys[:i]]
-    for name, part in (("hard", pairs), ("easy", pairs[::2])):
-        labels = np.array([utt2spk[a] == utt2spk[b] for a, b in part], np.int8)
-        write_trials(tmp_path / name, Trials(*map(list, zip(*part)), labels))
+    pairs = every_pair(utt2spk)
+    write_trials(tmp_path / "hard", pairs)
+    write_trials(tmp_path / "easy", Trials(*(column[::2] for column in pairs)))
     write_checkpoint(tmp_path / "average.pt")
     return tmp_path
-
-
-def run(function, **options):
-    """The command with options as words; returns its exit status."""
-    try:
-        main(function, [w for name, value in options.items() for w in (f"--{name.replace('_', '-')}", str(value))])
-    except SystemExit as stop:
-        return stop.code
-    return 0
 
 
 def score(stage, name="hard", **changes):

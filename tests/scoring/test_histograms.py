@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from wespk.bin.plot_scores import plot_scores
+from wespk.io.tables import Trials, write_scores, write_trials
 from wespk.metrics import eer, overlap
 from wespk.scoring.histograms import score_panels
 from wespk.utils.errors import InputError
@@ -14,16 +15,14 @@ def files(tmp_path):
     """(trial list, score files of two seeds, their scores, labels)."""
     draw = np.random.default_rng(0)
     labels = draw.integers(2, size=60)
-    trials = tmp_path / "hard"
-    trials.write_text("".join(f"a{i} b{i} {'target' if t else 'nontarget'}\n" for i, t in enumerate(labels)))
+    trials = Trials(*([f"{side}{i:02d}" for i in range(60)] for side in "ab"), labels)
+    write_trials(tmp_path / "hard", trials)
     written, values = [], []
     for seed in (1, 2):
         values.append(np.round(labels + seed * draw.normal(size=60), 3))
-        (tmp_path / f"seed{seed}").mkdir()
         written.append(str(tmp_path / f"seed{seed}" / "hard.cosine"))
-        with open(written[-1], "w") as file:
-            file.writelines(f"a{i} b{i} {value}\n" for i, value in enumerate(values[-1]))
-    return str(trials), written, values, labels
+        write_scores(written[-1], trials.enroll, trials.test, values[-1])
+    return str(tmp_path / "hard"), written, values, labels
 
 
 def test_seeds_of_a_name_are_one_panel_and_its_measures_their_means(files):

@@ -80,11 +80,11 @@ def test_utterances_that_cancel_out_are_named(make_set, models):
         score_trials(["e000-model"], ["e001-s1-001"], make_set("eval", vectors), models=models)
 
 
-def test_a_model_of_a_training_speaker_is_found_out_by_its_utterances(tmp_path, eval_set, models, capsys):
+def test_a_model_of_a_training_speaker_is_found_out_by_its_utterances(tmp_path, eval_set, models):
     vectors, utt2spk = eval_set
     scp = write_set(tmp_path / "eval", vectors, utt2spk)
-    train = write_set(tmp_path / "train", *random_set("t", 9, 3, seed=5))
-    write_table(tmp_path / "train" / "utt2spk", {**random_set("t", 9, 3, seed=5)[1], "t000-s0-000": "e000"})
+    training, speaker_of = random_set("t", 9, 3, seed=5)
+    train = write_set(tmp_path / "train", training, {**speaker_of, "t000-s0-000": "e000"})
     (tmp_path / "models").write_text("someone e000-s0-000 e000-s1-001\n")
     write_scores(tmp_path / "raw", ["someone"], ["e003-s0-000"], [0.5])
     with pytest.raises(InputError, match="'e000-s0-000' of the trials and 'e000' of the cohort are one speaker"):
@@ -117,8 +117,8 @@ def test_a_plain_mean_is_of_the_embeddings_as_they_are(make_set, eval_set, train
     own = make_set("own", plain)
     backend.train(train, str(tmp_path / "train/utt2spk"), backend.Options())[0].save(tmp_path / "plda", {})
     trained = backend.load(tmp_path / "plda")
-    one = {key: [key] for key in plain}  # PLDA counts the utterances of the same means
-    write_table(tmp_path / "one", {key: " ".join(ids * len(UTTERANCES[key])) for key, ids in one.items()})
+    counted = {key: " ".join([key] * len(ids)) for key, ids in UTTERANCES.items()}  # PLDA counts the utterances of the same means
+    write_table(tmp_path / "one", counted)
     found = backend.score_trials(trained, enroll, test, scp, "", models, True, "plain")
     assert found == pytest.approx(backend.score_trials(trained, enroll, test, scp, own, str(tmp_path / "one")), abs=1e-5)
 

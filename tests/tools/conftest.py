@@ -10,7 +10,7 @@ def stages(tmp_path):
     return Stages(tmp_path / "a JOB")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def kept(tmp_path_factory):
     """The folder of a recipe after stage 6, and a copy of it."""
     folder = tmp_path_factory.mktemp("kept") / "a JOB"

@@ -85,6 +85,10 @@ class Stages:
     def calls(self):
         return self.log.read_text() if self.log.exists() else ""
 
+    def calls_of(self, name):
+        """The calls of the entry point ``name``, by itself or through a submitter."""
+        return [line for line in self.calls().splitlines() if f"wespk.bin.{name} " in line]
+
 
 def keep_copy(folder):
     """Keep ``folder`` as it is now, for ``as_kept``; returns it."""

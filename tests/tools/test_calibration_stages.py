@@ -24,33 +24,29 @@ def stages(done):
     return Stages(as_kept(done))
 
 
-def calls_of(stages, name):
-    return [line for line in stages.calls().splitlines() if f"wespk.bin.{name} " in line]
-
-
 def test_every_score_file_of_both_kinds_is_calibrated_by_the_held_out_speakers(stages):
     written = {path.name for path in (stages.exp / "scores").iterdir()}
     kinds = ("cosine", "cosine.asnorm", "cosine.asnorm.llr", "plda", "plda.llr")
     assert written == {f"{name}.{kind}" for name in "AB" for kind in kinds}
     stages.only(6, *PLDA, "--calibrate", "dev", "--quality", "duration,cohort", "--force", "true")
-    (trained, other) = calls_of(stages, "train_calibration")
+    (trained, other) = stages.calls_of("train_calibration")
     assert f"--trials {stages.data}/dev/trials/dev" in trained and "calibration/cosine.asnorm " in trained
     assert "calibration/plda " in other
-    measures = calls_of(stages, "measure_quality")
+    measures = stages.calls_of("measure_quality")
     assert len(measures) == 3 and all("utt2dur" in line and "--feats" not in line for line in measures)
     folder = stages.exp / "calibration"
-    for call, name in zip(calls_of(stages, "apply_calibration")[::2], "AB"):
+    for call, name in zip(stages.calls_of("apply_calibration")[::2], "AB"):
         assert call.endswith(f"--quality {folder}/{name}.quality/duration,{folder}/{name}.quality/cohort")
-    (embedded, _) = calls_of(stages, "extract_embeddings")
+    (embedded, _) = stages.calls_of("extract_embeddings")
     assert f"--data {stages.data}/dev" in embedded and "--device cpu" in embedded
 
 
 def test_training_speakers_are_parted_from_their_cohort(stages):
     stages.only(6, "--calibrate", "train")
-    assert len(calls_of(stages, "make_calibration_trials")) == 1
-    first, *others = calls_of(stages, "score_norm")[::-1]
+    assert len(stages.calls_of("make_calibration_trials")) == 1
+    first, *others = stages.calls_of("score_norm")[::-1]
     assert "calibration/cohort.scp" in first and all("embeddings/train/xvector.scp" in line for line in others)
-    assert not calls_of(stages, "extract_embeddings") and not calls_of(stages, "measure_quality")
+    assert not stages.calls_of("extract_embeddings") and not stages.calls_of("measure_quality")
 
 
 def test_speakers_of_wrong_labels_calibrate_only_beside_a_cohort_that_wrong_labels_do_not_average(stages):
@@ -61,15 +57,15 @@ def test_speakers_of_wrong_labels_calibrate_only_beside_a_cohort_that_wrong_labe
     assert status == 1 and "labels.noise=uniform the cohort's averages by wrong ones" in errors
     assert "give --calibrate dev, or --cohort utterance" in errors
     stages.only(6, *words, "--cohort", "utterance")
-    (made,) = calls_of(stages, "make_calibration_trials")
+    (made,) = stages.calls_of("make_calibration_trials")
     assert f"--utt2spk {stages.data}/train/utt2spk" in made  # by the true speakers
-    assert not any("--cohort-utt2spk" in line for line in calls_of(stages, "score_norm"))
+    assert not any("--cohort-utt2spk" in line for line in stages.calls_of("score_norm"))
 
 
 def test_measures_that_were_not_made_stop_the_calibration(stages):
     words = (6, "--calibrate", "train", "--quality", "duration,snr,magnitude")
     stages.only(*words)
-    assert [("--feats" in line, "--utt2dur" in line) for line in calls_of(stages, "measure_quality")] == [(True, True)] * 3
+    assert [("--feats" in line, "--utt2dur" in line) for line in stages.calls_of("measure_quality")] == [(True, True)] * 3
     (stages.folder / "log.measure_quality.status").write_text("0")  # it says nothing and writes nothing
     shutil.rmtree(stages.exp / "calibration" / "quality")
     status, _, errors = stages.only(*words, "--force", "true", check=False)
@@ -79,7 +75,7 @@ def test_measures_that_were_not_made_stop_the_calibration(stages):
 def test_the_plda_options_reach_its_training_and_change_it(stages):
     _, said, _ = stages.only(5, "--scoring", "plda", "--plda", "lda-dim=50")
     assert "option plda" in " ".join(said)
-    _, trained = calls_of(stages, "train_plda")
+    _, trained = stages.calls_of("train_plda")
     assert trained.endswith("--lda-dim 50") and f"--utt2spk {stages.data}/train/utt2spk" in trained
     status, _, errors = stages.only(6, *PLDA, "--calibrate", "dev", check=False)
     assert status == 1 and "stage 6 builds on stage 5, which is out of date (option plda was 'lda-dim=50', is" in errors
@@ -88,10 +84,10 @@ def test_the_plda_options_reach_its_training_and_change_it(stages):
 def test_the_report_is_of_raw_and_calibrated_scores_and_needs_both(stages):
     options = (*PLDA, "--calibrate", "dev", "--quality", "duration,cohort")
     stages.only(7, *options)
-    (measured,) = calls_of(stages, "compute_metrics")
+    (measured,) = stages.calls_of("compute_metrics")
     for kind in ("cosine", "cosine.asnorm", "plda", "cosine.asnorm.llr", "plda.llr"):
         assert f"scores/B.{kind}," in measured
-    (told,) = calls_of(stages, "make_report")
+    (told,) = stages.calls_of("make_report")
     assert "learnt from trials among the held-out speakers, with quality measures (duration,cohort), for a prior of 0.05." in told
     status, _, errors = stages.only(7, *PLDA, "--calibrate", "dev", check=False)
     assert status == 1 and "stage 7 builds on stage 6, which is out of date (option quality" in errors
@@ -126,7 +122,7 @@ def test_the_values_of_plda_are_looked_at_before_the_first_stage_by_its_own_entr
     (stages.folder / "log.train_plda.status").write_text("1")
     status, said, errors = stages.run(*PLDA, check=False)
     assert status == 1 and "--plda 'lda-dim=100 whiten=true' cannot be followed" in errors and "stage 1" not in "".join(said)
-    (checked,) = calls_of(stages, "train_plda")
+    (checked,) = stages.calls_of("train_plda")
     assert checked.endswith("--check true --lda-dim 100 --whiten true")
 
 
@@ -143,15 +139,15 @@ def test_status_without_the_options_of_plda_says_that_they_are_not_given_and_tha
 def test_an_option_of_plda_with_an_underscore_is_the_same_as_with_a_dash(stages):
     words = ("--scoring", "plda", "--plda")
     stages.only(5, *words, "lda_dim=50 length_norm=false")
-    assert calls_of(stages, "train_plda")[0].endswith("--check true --lda-dim 50 --length-norm false")
-    assert calls_of(stages, "train_plda")[-1].endswith("--lda-dim 50 --length-norm false")
+    assert stages.calls_of("train_plda")[0].endswith("--check true --lda-dim 50 --length-norm false")
+    assert stages.calls_of("train_plda")[-1].endswith("--lda-dim 50 --length-norm false")
     stages.only(5, *words, "lda-dim=50 length-norm=false")
-    assert len(calls_of(stages, "train_plda")) == 1 and not calls_of(stages, "score_plda")  # looked at, and current
+    assert len(stages.calls_of("train_plda")) == 1 and not stages.calls_of("score_plda")  # looked at, and current
 
 
 def test_the_penalty_reaches_calibration(stages):
     stages.only(6, "--calibrate", "train", "--l2", "1e-3")
-    assert "--l2 1e-3" in calls_of(stages, "train_calibration")[0]
+    assert "--l2 1e-3" in stages.calls_of("train_calibration")[0]
 
 
 def test_without_held_out_speakers_they_cannot_calibrate(stages):

@@ -29,9 +29,6 @@ class FineTuning(Stages):
     def conf(self, exp=None):
         return yaml.safe_load(((exp or self.fine) / "config.yaml").read_text())
 
-    def calls_of(self, name):
-        return [line for line in self.calls().splitlines() if line.startswith(f"-m wespk.bin.{name} ")]
-
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):

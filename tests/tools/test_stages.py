@@ -28,7 +28,7 @@ def test_a_list_of_averaged_enrolments_is_scored_and_normalised_by_its_table(sco
     for number, name in ((5, "score_cosine"), (6, "score_norm")):
         _, said, _ = scored.only(number)
         assert f"input {table} was not there before" in " ".join(said)
-        calls = [line for line in scored.calls().splitlines() if f"wespk.bin.{name}" in line]
+        calls = scored.calls_of(name)
         assert ["--models" in call for call in calls] == [False, True] and str(table) in calls[1]
     table.write_text("id1-model id1-a\n")
     assert f"stage 5 runs: input {table} has changed" in " ".join(scored.only(5)[1])

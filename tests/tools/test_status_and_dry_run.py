@@ -7,8 +7,6 @@ import subprocess
 
 import pytest
 
-from tests.tools.staged_recipe import Stages
-
 
 def traces(folder):
     """Every file below ``folder`` with its time of change."""
@@ -102,8 +100,7 @@ def dry(stages, *words):
     return done.returncode, done.stdout.splitlines(), done.stderr
 
 
-def test_without_any_data_all_stages_are_told_and_nothing_is_made(stages_of_nothing):
-    stages = stages_of_nothing
+def test_without_any_data_all_stages_are_told_and_nothing_is_made(stages):
     folders = set(os.listdir(stages.folder))
     status, said, errors = dry(stages, "--nj", 40)
     assert (status, errors) == (0, "") and set(os.listdir(stages.folder)) == folders
@@ -114,11 +111,6 @@ def test_without_any_data_all_stages_are_told_and_nothing_is_made(stages_of_noth
     trained, = [line for line in said if "wespk.bin.train " in line]
     assert "--dev-data" in trained and "a\\ JOB" in trained
     assert [line for line in said if "make_report" in line and line.startswith("  run ")]
-
-
-@pytest.fixture
-def stages_of_nothing(tmp_path):
-    return Stages(tmp_path / "a JOB")
 
 
 def test_what_is_current_is_told_from_what_would_be_done_and_from_what_may_follow(scored):
@@ -185,8 +177,8 @@ def test_training_on_this_machine_is_by_torchrun_if_there_are_several_processes(
     (("--cmd", "sge", "--gpus", 1, "--nodes", 2), "--cmd sge: --nodes 2, but a job has one node here"),
     (("--cmd", "slurm", "--nodes", 0), "--nodes takes a number, 1 or more, not '0'"),
 ])
-def test_options_of_jobs_that_cannot_be_honoured_are_refused(stages_of_nothing, words, says):
-    status, _, errors = dry(stages_of_nothing, *words)
+def test_options_of_jobs_that_cannot_be_honoured_are_refused(stages, words, says):
+    status, _, errors = dry(stages, *words)
     assert status != 0 and says in errors
 
 
@@ -199,8 +191,7 @@ def test_wrong_settings_of_the_site_are_refused_by_a_dry_run_too(scored, words):
 
 @pytest.mark.parametrize("probe, says", [(None, "there is no command 'sbatch' here: submit from a machine of the cluster, or"),
                                          ("echo nobody >&2; exit 1", "no controller of Slurm was reached (nobody): submit ")])
-def test_a_scheduler_that_does_not_answer_is_found_out_before_the_first_stage(stages_of_nothing, probe, says):
-    stages = stages_of_nothing
+def test_a_scheduler_that_does_not_answer_is_found_out_before_the_first_stage(stages, probe, says):
     tools = stages.folder / "tools"
     tools.mkdir()
     for name in os.listdir("/usr/bin"):
@@ -216,16 +207,15 @@ def test_a_scheduler_that_does_not_answer_is_found_out_before_the_first_stage(st
     assert not stages.data.exists() and "refused" not in errors
 
 
-def test_what_only_checks_is_told_as_a_check(stages_of_nothing):
-    told = [line.split()[0] for line in dry(stages_of_nothing, "--stop-stage", 1)[1] if "wespk.bin.prepare_corpus" in line]
+def test_what_only_checks_is_told_as_a_check(stages):
+    told = [line.split()[0] for line in dry(stages, "--stop-stage", 1)[1] if "wespk.bin.prepare_corpus" in line]
     assert told == ["check", "run"]
 
 
 @pytest.mark.parametrize("words", [(), ("--stage", 8), ("--stage", 4, "--stop-stage", 4)])
-def test_a_scheduler_must_be_told_the_number_of_gpus_where_it_counts(stages_of_nothing, words):
-    folder = stages_of_nothing
-    line = ["bash", str(folder.folder / "run.sh"), "--cmd", "slurm", *map(str, words)]
-    done = subprocess.run(line, capture_output=True, text=True, env=folder.env, check=False, timeout=120)
+def test_a_scheduler_must_be_told_the_number_of_gpus_where_it_counts(stages, words):
+    line = ["bash", str(stages.folder / "run.sh"), "--cmd", "slurm", *map(str, words)]
+    done = subprocess.run(line, capture_output=True, text=True, env=stages.env, check=False, timeout=120)
     assert done.returncode == 1
     assert "--cmd slurm: how many GPUs the nodes have cannot be seen from here: give --gpus N" in done.stderr
 

@@ -5,13 +5,14 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.conftest import ROOT
+from tests.schedulers import wait_for
+from tests.tools.test_local import alive
 
 pytestmark = pytest.mark.slow
 QUICK = {"poll_seconds": 0.3, "queue_seconds": 2, "settle_seconds": 1}
@@ -24,22 +25,6 @@ ODD = "a folder's $HOME, %A:ü"
 # 1 sleeps the first time and says so by a file, the others and the second attempt end at once
 ONCE = "if [ JOB != 1 ] || [ -e '{0}/begun' ]; then exit {1}; fi; touch '{0}/begun'; exec sleep 300"
 ALONE = "mkdir '{0}/busy' || exit 9; sleep 1.5; rmdir '{0}/busy'"
-
-
-def wait_for(condition):
-    for _ in range(3600):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("waited in vain")
-
-
-def alive(number):
-    """Whether a process runs (a zombie does not)."""
-    try:
-        return Path("/proc", number, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 class Scenarios:
@@ -65,7 +50,7 @@ class Scenarios:
         return re.findall(r"id (\d+)$", (self.folder / title / "out").read_text(), re.MULTILINE)
 
     def cancel(self, title, position):
-        wait_for(lambda: self.ids(title))
+        wait_for(lambda: self.ids(title), f"the id of {title}")
         words = {"slurm": ["scancel", f"{self.ids(title)[0]}_{position}"]}
         self.cluster.command(*words.get(self.name, ["qdel", self.ids(title)[0], "-t", str(position)]))
 
@@ -99,7 +84,7 @@ def scenarios(request, tmp_path_factory):
     start("late", "--time", "0:00:08", "--grace", 4, "x.log", "sleep", 60)
     start("limited", "--max-jobs-run", 1, "JOB=1:4", "x.JOB.log", "bash", "-c", ALONE.format(folder / "limited"))
     start("refused", "x.log", "true", site={{"slurm": "partition", "sge": "queue"}[request.param]: "nowhere"})
-    wait_for((folder / "killed" / "begun").exists)
+    wait_for((folder / "killed" / "begun").exists, "the job to kill")
     all_of_them.cancel("killed", 1)
     all_of_them.cancel("dequeued", 2)
     yield all_of_them
@@ -167,13 +152,13 @@ def test_a_refused_job_stops_at_once_and_leaves_nothing(scenarios):
 
 def test_a_signal_cancels_all_jobs(scenarios):
     folder = scenarios.folder / "stopped"
-    wait_for(lambda: len([path for path in folder.glob("begun.*") if path.read_text()]) == 3)
+    wait_for(lambda: len([path for path in folder.glob("begun.*") if path.read_text()]) == 3, "the jobs to stop")
     scenarios.running["stopped"].send_signal(signal.SIGINT)
     status, errors = scenarios.done("stopped")
     assert status == 130 and "stopped by SIGINT" in errors
     assert not set(scenarios.ids("stopped")) & scenarios.queued()
     assert not list(folder.glob(".submit-*"))
-    wait_for(lambda: not any(alive(path.read_text().strip()) for path in folder.glob("begun.*")))
+    wait_for(lambda: not any(alive(path.read_text().strip()) for path in folder.glob("begun.*")), "the end of the jobs")
 
 
 @pytest.mark.parametrize("name, cluster", [("slurm", "slurm"), ("sge", "grid_engine")])
@@ -199,7 +184,7 @@ def test_a_job_whose_node_dies_is_run_again_on_another(slurm, tmp_path):
     # the shell, the program that runs it and Slurm's own process above that: what goes with the machine
     first = f"echo $SLURMD_NODENAME $$ $PPID $(ps -o ppid= -p $PPID) >'{begun}.new'; mv '{begun}.new' '{begun}'; sleep 300"
     scenarios.start("node", "x.log", "bash", "-c", f"if [ -e '{begun}' ]; then echo $SLURMD_NODENAME; else {first}; fi")
-    wait_for(begun.exists)
+    wait_for(begun.exists, "the job on the node")
     node, *processes = begun.read_text().split()
     slurm.fail_node(node, [int(process) for process in reversed(processes)])
     try:
