@@ -8,15 +8,13 @@ beyond the largest size is extrapolated by it and marked "~". Arks are arithmeti
 """
 
 import json
-import math
-import multiprocessing
 import os
-import resource
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from measuring import apart, extrapolate
 
 from wespk.io.tables import write_table
 from wespk.utils import config
@@ -108,44 +106,18 @@ PIECES = (
 )
 
 
-def _measured(piece, folder, number, answer):
-    import torch  # noqa: F401 what it loads is not the piece's
-
-    import wespk.data.chunks  # noqa: F401
-
-    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    size = piece(folder, number)
-    seconds = time.process_time() - began
-    answer.put((seconds, max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024, size))
-
-
-def measure(piece, folder, number):
-    """(CPU seconds, bytes beyond what was there, what the piece returned), in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    answer = context.Queue()
-    process = context.Process(target=_measured, args=(piece, folder, number, answer))
-    process.start()
-    process.join()
-    if process.exitcode:
-        raise InputError(f"{piece.__name__} of {number} ended with status {process.exitcode}")
-    return answer.get()
-
-
-def extrapolate(sizes, values, target):
-    """(value at ``target``, whether it is extrapolated), by the power (0.9 to 2.2) through the two largest sizes."""
-    if target in sizes:
-        return values[sizes.index(target)], False
-    (a, b), (x, y) = sizes[-2:], values[-2:]
-    power = math.log(max(y, 1e-9) / max(x, 1e-9)) / math.log(b / a)
-    return y * (target / b) ** min(2.2, max(0.9, power)), True
-
-
 def _text(value, extrapolated, kind):
     mark = "~" if extrapolated else ""
     if kind == "s":
         return f"{mark}{value:.2g} s" if value < 100 else f"{mark}{value / 60:.0f} min"
     unit = next((u for u in ("KB", "MB", "GB") if value < 1000 ** (("KB", "MB", "GB").index(u) + 2)), "TB")
     return f"{mark}{value / 1000 ** (('KB', 'MB', 'GB', 'TB').index(unit) + 1):.3g} {unit}"
+
+
+def measure(piece, folder, number):
+    """(CPU seconds, bytes beyond what was there, what the piece returned), in a process of its own."""
+    _, cpu, peak, found = apart(piece, folder, number, imports=("torch", "wespk.data.chunks"))
+    return cpu, peak, found
 
 
 def row(name, sizes, results, targets):
