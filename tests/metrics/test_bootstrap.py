@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.metrics import metric_oracles as oracle
-from wespk.metrics import act_dcf, cllr, eer, min_cllr, min_dcf, overlap
+from wespk.metrics import act_dcf, cllr, eer, min_cllr, min_dcf
 from wespk.metrics.bootstrap import (
-    Measure,
     SpeakerDraw,
     TrialDraw,
     interval,
@@ -18,14 +17,17 @@ from wespk.metrics.bootstrap import (
     resample,
     speakers_from_targets,
 )
+from wespk.metrics.measures import Measure
 from wespk.utils.errors import InputError
+from wespk.utils.seed import generator
 
 
-def by_hand(scores, labels, p_targets):
-    """The measures of a list, in ``Measure``'s order."""
+def by_hand(scores, labels, p_targets, edges):
+    """The measures of a list, in ``Measure``'s order; the overlap in bins with these edges."""
     minima = [min_dcf(scores, labels, p) for p in p_targets]
     actual = [act_dcf(scores, labels, p) for p in p_targets]
-    return [eer(scores, labels), *minima, overlap(scores, labels), min_cllr(scores, labels), *actual, cllr(scores, labels)]
+    shares = [np.histogram(scores[labels == label], edges)[0] / np.count_nonzero(labels == label) for label in (0, 1)]
+    return [eer(scores, labels), *minima, np.minimum(*shares).sum(), min_cllr(scores, labels), *actual, cllr(scores, labels)]
 
 
 @oracle.UNHURRIED
@@ -37,7 +39,9 @@ def test_a_weighted_trial_counts_as_so_many_copies(trials, data):
         weights[np.argmax(labels == label)] += 1  # each class keeps a trial
     measured = Measure(scores, labels, (0.01, 0.5), llr=True)(weights[labels == 1], weights[labels == 0])
     copies = np.repeat(scores, weights), np.repeat(labels, weights)
-    assert measured == pytest.approx(by_hand(*copies, (0.01, 0.5)), abs=1e-9)
+    edges = np.linspace(scores.min(), scores.max(), 101)  # of the list itself, whatever is drawn
+    edges = edges if edges[0] < edges[-1] else np.array([edges[0], edges[0] + 1])
+    assert measured == pytest.approx(by_hand(*copies, (0.01, 0.5), edges), abs=1e-9)
 
 
 def test_an_infinite_loss_that_was_not_drawn_costs_nothing():
@@ -57,11 +61,6 @@ def test_a_speaker_is_drawn_with_all_of_its_trials():
         assert nontargets.tolist() == [b * c, a * c]
 
 
-def test_trials_are_drawn_as_often_as_there_are():
-    targets, nontargets = TrialDraw([1, 0, 0, 1, 0])(np.random.default_rng(0))
-    assert (len(targets), targets.sum(), len(nontargets), nontargets.sum()) == (2, 2, 3, 3)
-
-
 def list_of_speakers(draw, num_speakers, num_trials, spread=0.6):
     """Scores with an offset for each speaker and each pair of speakers: (scores, labels, enroll, test)."""
     enroll, other = draw.integers(num_speakers, size=num_trials), draw.integers(num_speakers, size=num_trials)
@@ -72,6 +71,32 @@ def list_of_speakers(draw, num_speakers, num_trials, spread=0.6):
     return offset + draw.normal(size=num_trials), labels, enroll, test
 
 
+@pytest.mark.parametrize("block", [1, 4000, 10**9])
+def test_resamples_are_what_a_measure_says_of_the_weights_drawn(block, monkeypatch):
+    monkeypatch.setattr("wespk.metrics.bootstrap.BLOCK", block)
+    scores, labels, enroll, test = list_of_speakers(np.random.default_rng(0), 15, 400)
+    scores[::7] = np.round(scores[::7])  # ties
+    scores[np.argmax(labels)] = -math.inf
+    draw = SpeakerDraw(enroll, test, labels)
+    for measure in (Measure(scores, labels, (0.05,), llr=True), Measure(-scores, labels, (0.01, 0.5), hull=False)):
+        rng = generator(7, "bootstrap")
+        one_by_one = np.array([measure(*draw(rng)) for _ in range(37)])
+        assert resample([measure], draw, 37, 7)[0] == pytest.approx(one_by_one, rel=1e-12)
+    assert {math.isinf(cllr) for cllr in resample([Measure(scores, labels, llr=True)], draw, 37, 7)[0][:, -1]} == {True, False}
+
+
+def test_drawn_trials_are_those_of_single_draws_with_replacement():
+    scores, labels, *_ = list_of_speakers(np.random.default_rng(4), 30, 900)
+    measure, rng = Measure(scores, labels, (0.05,), llr=True), np.random.default_rng(5)
+    counts = [np.count_nonzero(labels == label) for label in (1, 0)]
+    slow = np.array([measure(*(np.bincount(rng.integers(n, size=n), minlength=n) for n in counts)) for _ in range(600)])
+    fast = resample([measure], TrialDraw(), 600, 1)[0]
+    assert np.all(np.abs(fast.mean(0) - slow.mean(0)) < 0.25 * slow.std(0))
+    assert fast.std(0) == pytest.approx(slow.std(0), rel=0.15)  # five times the error of the ratio of two such
+    for sums, losses in TrialDraw().sums(measure, 20, rng):
+        assert [set(s[-1]) for s in sums] == [{n} for n in counts] and [len(part) for part in losses] == [s.shape[1] for s in sums]
+
+
 def test_intervals_cover_the_truth_if_speakers_are_drawn_and_fail_to_if_trials_are():
     draw = np.random.default_rng(3)
     truth = eer(*list_of_speakers(draw, 3000, 200_000)[:2])
@@ -79,7 +104,7 @@ def test_intervals_cover_the_truth_if_speakers_are_drawn_and_fail_to_if_trials_a
     for seed in range(40):
         scores, labels, enroll, test = list_of_speakers(draw, 60, 2000)
         measure = Measure(scores, labels, ())
-        for kind, how in ((SpeakerDraw, SpeakerDraw(enroll, test, labels)), (TrialDraw, TrialDraw(labels))):
+        for kind, how in ((SpeakerDraw, SpeakerDraw(enroll, test, labels)), (TrialDraw, TrialDraw())):
             resampled = resample([measure], how, 100, seed)[0][:, 0]
             low, high = interval(eer(scores, labels), resampled, 1 / labels.sum())
             covered[kind] += low <= truth <= high
@@ -157,8 +182,10 @@ def test_labels_that_contradict_the_speakers_are_refused():
         speakers_from_targets(["a", "b", "a"], ["b", "c", "c"], [1, 1, 0])
 
 
-def test_speakers_too_few_to_resample_are_refused():
+def test_speakers_too_few_to_resample_are_refused(monkeypatch):
     with pytest.raises(InputError, match="at least two speakers"):
         SpeakerDraw([0, 0], [0, 0], [1, 1])
     with pytest.raises(InputError, match="too few speakers"):
-        resample([], lambda rng: (np.zeros(3, int), np.ones(3, int)), 1, 0)
+        draw = SpeakerDraw([0, 0], [0, 1], [1, 0])
+        monkeypatch.setattr(np, "bincount", lambda drawn, minlength: np.array([0, 2]))  # never the one with a target
+        resample([Measure([0.0, 1.0], [1, 0])], draw, 1, 0)

@@ -2,14 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tests.metrics import metric_oracles as oracle
 from tests.metrics.test_bootstrap import list_of_speakers
 from wespk.metrics import eer, min_dcf
-from wespk.metrics.bootstrap import Measure, SpeakerDraw, interval, link, paired_test, resample, unlink
-from wespk.metrics.comparison import compare_scores, compare_values, holm, measure_many, resample_many
+from wespk.metrics.bootstrap import SpeakerDraw, interval, link, paired_test, resample, unlink
+from wespk.metrics.comparison import compare_scores, compare_values, holm
+from wespk.metrics.measures import Measure
 from wespk.utils.errors import InputError
 from wespk.utils.seed import generator
 
@@ -19,32 +17,6 @@ NAMES = ["eer", "min_dcf_0.01", "min_dcf_0.05", "overlap"]
 def seeds_of(scores, labels, draw, shift=0.0, spread=0.3, seeds=3):
     """Score vectors of so many trainings of one system: noise of their own, targets moved by ``shift``."""
     return [scores + shift * labels + spread * draw.normal(size=len(labels)) for _ in range(seeds)]
-
-
-@oracle.UNHURRIED
-@given(oracle.trial_lists(), st.data())
-def test_many_weightings_at_once_are_one_after_the_other(trials, data):
-    scores, labels = map(np.array, trials)
-    rows = st.lists(st.integers(0, 3), min_size=len(labels), max_size=len(labels))
-    weights = np.array([data.draw(rows) for _ in range(3)])
-    for label in (0, 1):
-        weights[:, np.argmax(labels == label)] += 1  # each class keeps a trial
-    measure = Measure(scores, labels, (0.01, 0.5))
-    found = measure_many(measure, weights[:, labels == 1], weights[:, labels == 0])
-    for row, own in zip(weights, found):
-        assert own == pytest.approx(measure(row[labels == 1], row[labels == 0])[:4], abs=1e-12)
-
-
-def test_resamples_are_those_of_the_single_system_in_blocks_of_any_size(monkeypatch):
-    scores, labels, *speakers = list_of_speakers(np.random.default_rng(0), 15, 400)
-    measures = [Measure(s, labels, (0.05,)) for s in (scores, -scores)]
-    draw = SpeakerDraw(*speakers, labels)
-    slow = resample(measures, draw, 25, 7)
-    for block in (1, 4 * 400, 10**9):
-        monkeypatch.setattr("wespk.metrics.comparison.BLOCK", block)
-        fast = resample_many(measures, draw, 25, 7)
-        assert fast.shape == (2, 25, 3)
-        assert fast == pytest.approx(np.stack(slow)[:, :, :3], abs=1e-12)
 
 
 def test_figures_are_those_of_a_slow_version():

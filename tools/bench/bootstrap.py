@@ -8,7 +8,8 @@ import time
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from wespk.metrics.bootstrap import Measure, SpeakerDraw, TrialDraw, resample
+from wespk.metrics.bootstrap import SpeakerDraw, TrialDraw, resample
+from wespk.metrics.measures import Measure
 
 RESAMPLES, P_TARGET = 1000, 0.01
 LISTS = {"37,611 trials (the size of VoxCeleb1-O)": (37_611, 40, 20), "550,894 (VoxCeleb1-H)": (550_894, 1190, 2)}
@@ -45,7 +46,7 @@ def main():
         scores = draw.normal(size=size) + 3.5 * labels + 0.3 * draw.normal(size=speakers)[enroll]
         measures = [Measure(scores, labels, (P_TARGET,))]
         by_speaker = _thousand(100, resample, measures, SpeakerDraw(enroll, test, labels))
-        by_trial = _thousand(100, resample, measures, TrialDraw(labels))
+        by_trial = _thousand(100, resample, measures, TrialDraw())
         again = _thousand(few, _sorting_again, scores, labels)
         print(f"{name}: wespk, min-Cllr included: drawing speakers {by_speaker:.2f} s, trials {by_trial:.2f} s; "
               f"sorting again, trials {again:.1f} s; ratio {again / by_trial:.0f}")  # fmt: skip

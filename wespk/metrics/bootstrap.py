@@ -7,30 +7,39 @@ is the vertex bootstrap for data on pairs (Snijders and Borgatti, Connections 22
 (Owen, "The pigeonhole bootstrap", 2007), and with less than some 20 speakers no bootstrap is to be trusted. Drawing
 single trials is there for comparison.
 
-Nothing is sorted again for a resample: weights are gathered in score order and summed up, once for all measures.
+Nothing is sorted again for a resample, nor is each trial looked at: measures need the weights of all trials between two
+cuts of the score axis (``measures.Measure``), which for drawn speakers are products with a sparse table of the trials of each
+pair of speakers in each interval, and for drawn trials multinomial numbers.
 """
 
 import numpy as np
 
-from wespk.metrics.cllr import bits, pooled_cllr
-from wespk.metrics.det import bayes_threshold, cost_weights, crossing, lower_hull, split
-from wespk.metrics.overlap import bin_bounds, intersection
 from wespk.utils.errors import InputError
 from wespk.utils.seed import generator
 
 MAX_REDRAWS = 100
+BLOCK = 2_000_000  # numbers held at a time
+SIDE_BY_SIDE = 16  # resamples measured at a time, if there is room
 
 
 class TrialDraw:
-    """Draws targets and nontargets, one trial at a time, each class keeping its number. labels (n,): 1 = target."""
+    """Draws targets and nontargets, one trial at a time, each class keeping its number.
 
-    def __init__(self, labels):
-        self.num_targets = int(np.count_nonzero(labels))
-        self.num_nontargets = len(labels) - self.num_targets
+    Each system has draws of its own: systems are not paired by them, nor is Cllr, which needs single trials, paired with the
+    other measures.
+    """
 
-    def __call__(self, rng):
-        """Weights (n1,), (n0,) int64 of target and nontarget trials, each in list order."""
-        return _counts(rng, self.num_targets), _counts(rng, self.num_nontargets)
+    def sums(self, measure, num, rng):
+        """Yields what ``Measure.of_sums`` takes for ``num`` resamples, some at a time."""
+        sizes = [np.diff(cuts) for cuts in measure.cuts]
+        for block in _blocks(num, sum(map(len, sizes))):
+            counts = [rng.multinomial(s.sum(), s / s.sum(), block).T for s in sizes]
+            losses = [np.array([_drawn(part, rng).sum() for _ in range(block)]) for part in measure.losses]
+            yield [_running(c) for c in counts], losses
+
+
+def _drawn(values, rng):
+    return values[rng.integers(len(values), size=len(values))]
 
 
 class SpeakerDraw:
@@ -52,115 +61,87 @@ class SpeakerDraw:
         used, where = np.unique(np.concatenate([enroll, test]), return_inverse=True)
         if used.size < 2:
             raise InputError("resampling speakers needs at least two speakers")
-        enroll, test = where[: len(enroll)].astype(np.int32), where[len(enroll) :].astype(np.int32)
+        enroll, test = where[: len(enroll)], where[len(enroll) :]
         self.num_speakers = used.size
-        self.targets, self.pairs = enroll[is_target], (enroll[~is_target], test[~is_target])
+        targets, self._of_target = np.unique(enroll[is_target], return_inverse=True)
+        pairs = (enroll * used.size + test)[~is_target]
+        pairs, self._of_nontarget = np.unique(pairs, return_inverse=True)
+        self._units = targets, pairs // used.size, pairs % used.size  # speakers of targets, and pairs of nontargets
 
     def __call__(self, rng):
-        """Weights (n1,), (n0,) int64 of target and nontarget trials, each in list order."""
-        drawn = _counts(rng, self.num_speakers)
-        return drawn[self.targets], drawn[self.pairs[0]] * drawn[self.pairs[1]]
+        """Weights (n1,), (n0,) int64 of target and nontarget trials, each in list order, of one draw."""
+        targets, pairs = self._weights(self._draw(rng))
+        return targets[self._of_target], pairs[self._of_nontarget]
+
+    def _weights(self, drawn):
+        """Weights of the units, speakers (u1, ...) and pairs (u0, ...), of speakers drawn so many times (S, ...)."""
+        targets, enroll, test = self._units
+        return drawn[targets], drawn[enroll] * drawn[test]
+
+    def _draw(self, rng):
+        """How often each speaker is drawn (S,) int64; anew if that leaves no target or no nontarget."""
+        for _ in range(MAX_REDRAWS):
+            drawn = np.bincount(rng.integers(self.num_speakers, size=self.num_speakers), minlength=self.num_speakers)
+            if drawn[self._units[0]].any() and self._has_pair(drawn):
+                return drawn
+        raise InputError(
+            "hardly any resample of the speakers holds targets and nontargets: too few speakers; bootstrap 0 "
+            "leaves the intervals out"
+        )
+
+    def _has_pair(self, drawn, step=4096):
+        _, enroll, test = self._units  # nearly always among the first
+        starts = range(0, len(enroll), step)
+        return any((drawn[enroll[i : i + step]] * drawn[test[i : i + step]]).any() for i in starts)
+
+    def sums(self, measure, num, rng):
+        """Yields what ``Measure.of_sums`` takes for ``num`` resamples, some at a time."""
+        units = [part[order] for part, order in zip((self._of_target, self._of_nontarget), measure.orders)]
+        tables = [_table(np.diff(cuts), unit) for cuts, unit in zip(measure.cuts, units)]
+        losses = [np.bincount(unit, part) for unit, part in zip(units, measure.losses)]
+        for block in _blocks(num, sum(sum(table.shape) for table in tables)):
+            drawn = np.stack([self._draw(rng) for _ in range(block)], axis=1).astype(np.float64)
+            weights = self._weights(drawn)
+            yield ([_running(table @ w) for table, w in zip(tables, weights)],
+                   [_weighted(loss, w) for loss, w in zip(losses, weights)])
 
 
-def _counts(rng, size):
-    return np.bincount(rng.integers(size, size=size), minlength=size)
+def _table(sizes, units):
+    """Numbers of the trials of each unit in intervals of so many: sparse (len(sizes), units), float64."""
+    from scipy.sparse import csr_matrix
+
+    rows = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+    table = csr_matrix((np.ones(len(units)), (rows, units.astype(np.int32))), (len(sizes), units.max() + 1))
+    table.sum_duplicates()
+    return table
 
 
-class Measure:
-    """All measures of one system under any weights of its trials.
-
-    scores, labels (n,) as in ``det.split``; p_targets: for minDCF; llr: the scores are natural-log likelihood ratios,
-    so actDCF and Cllr mean something and are measured too. ``names`` tells the order of what a call returns.
-    """
-
-    def __init__(self, scores, labels, p_targets=(0.01, 0.05), llr=False):
-        parts = split(scores, labels)
-        scores, is_target = np.asarray(scores), np.asarray(labels).astype(bool)
-        self.orders = [np.argsort(scores[mask], kind="stable") for mask in (is_target, ~is_target)]
-        self.bounds, self.bins = _block_bounds(parts), bin_bounds(parts)
-        self.costs = [cost_weights(p) for p in p_targets]
-        self.names = ["eer", *(f"min_dcf_{p:g}" for p in p_targets), "overlap", "min_cllr"]
-        self.llr = llr
-        if llr:
-            self.bayes = [[np.searchsorted(part, bayes_threshold(p)) for part in parts] for p in p_targets]
-            self.losses = bits(-parts.targets), bits(parts.nontargets)
-            self.names += [*(f"act_dcf_{p:g}" for p in p_targets), "cllr"]
-
-    def __call__(self, target_weights, nontarget_weights):
-        """Measures (len(names),) float64 with trials weighted by non-negative integers (n1,), (n0,), in list order."""
-        weights = [w[order] for w, order in zip((target_weights, nontarget_weights), self.orders)]
-        sums = [np.concatenate([[0], np.cumsum(w)]) for w in weights]
-        totals = [s[-1] for s in sums]
-        misses, rejected = (s[bound] for s, bound in zip(sums, self.bounds))
-        false_alarms = totals[1] - rejected
-        miss_rates, false_alarm_rates = misses / totals[0], false_alarms / totals[1]
-        values = [_crossing_point(miss_rates, false_alarm_rates)]
-        values += [(m * miss_rates + f * false_alarm_rates).min() for m, f in self.costs]
-        values.append(intersection(*(np.diff(s[bound]) for s, bound in zip(sums, self.bins))))
-        values.append(_min_cllr(misses, false_alarms))
-        if self.llr:
-            for (m, f), (target, nontarget) in zip(self.costs, self.bayes):
-                values.append(m * sums[0][target] / totals[0] + f * (1 - sums[1][nontarget] / totals[1]))
-            values.append(sum(_weighted_mean(*pair) for pair in zip(self.losses, weights)) / 2)
-        return np.array(values)
+def _weighted(losses, weights):
+    """Sums (B,) of losses (u,) with weights (u, B); an infinite loss that was not drawn counts nothing."""
+    endless = np.isinf(losses)
+    return np.where(weights[endless].any(axis=0), np.inf, np.where(endless, 0.0, losses) @ weights)
 
 
-def _block_bounds(parts):
-    """Positions (k,), (k,) in the sorted targets and nontargets between which no measure under any weights can change.
-
-    The score axis falls into runs of targets alone, runs of nontargets alone, and ties of both; the DET is straight
-    within each. Both results run from 0 to the class's size.
-    """
-    scores = np.unique(np.concatenate(parts))
-    ends = [np.searchsorted(part, scores, "right") for part in parts]
-    has = [np.diff(e, prepend=0) > 0 for e in ends]
-    kind = has[0] + 2 * has[1]
-    last_of_run = np.r_[(kind[1:] != kind[:-1]) | (kind[1:] == 3), True]
-    return [np.r_[0, e[last_of_run]] for e in ends]
+def _running(counts):
+    """Running sums (k + 1, B) of counts (k, B), from 0."""
+    return np.concatenate([np.zeros((1, counts.shape[1]), counts.dtype), np.cumsum(counts, axis=0)])
 
 
-def _crossing_point(miss_rates, false_alarm_rates):
-    after = int(np.argmax(miss_rates >= false_alarm_rates))
-    pair = [float(r[i]) for i in (after - 1, after) for r in (miss_rates, false_alarm_rates)]
-    return crossing(*pair)
-
-
-def _min_cllr(misses, false_alarms):
-    moved = np.r_[True, (np.diff(misses) != 0) | (np.diff(false_alarms) != 0)]
-    misses, false_alarms = misses[moved], false_alarms[moved]
-    hull = lower_hull(misses, false_alarms)
-    return pooled_cllr(np.diff(hull[0]) / misses[-1], -np.diff(hull[1]) / false_alarms[0])
-
-
-def _weighted_mean(values, weights):
-    drawn = weights > 0  # an infinite loss that was not drawn counts nothing
-    return values[drawn] @ weights[drawn] / weights.sum()
+def _blocks(num, width):
+    """Parts of ``num`` resamples that need ``width`` numbers each."""
+    size = max(1, min(SIDE_BY_SIDE, BLOCK // width))
+    return [min(size, num - first) for first in range(0, num, size)]
 
 
 def resample(measures, draw, num, seed):
-    """Measures of each system on the same ``num`` resamples: for each one an array float64 (num, len(measure.names)).
+    """Measures of each system on ``num`` resamples: for each one an array float64 (num, len(measure.names)).
 
-    measures: list of ``Measure`` on the same trials in the same order; draw: a ``TrialDraw`` or ``SpeakerDraw``. A
-    resample without targets or without nontargets is drawn again. The result depends on ``seed`` alone.
+    measures: list of ``Measure`` on the same trials in the same order; draw: a ``TrialDraw`` or ``SpeakerDraw``. The
+    result depends on ``seed`` alone: a ``SpeakerDraw`` draws the same speakers for each system. Raises ``InputError`` if
+    hardly any resample of the speakers has targets and nontargets.
     """
-    rng = generator(seed, "bootstrap")
-    rows = [[measure(*weights) for measure in measures] for weights in draws(draw, num, rng)]
-    return [np.array(column) for column in zip(*rows)]
-
-
-def draws(draw, num, rng):
-    """``num`` times the weights (n1,), (n0,) that ``draw`` gives, each class with a trial; see ``resample``."""
-    for _ in range(num):
-        for _ in range(MAX_REDRAWS):
-            weights = draw(rng)
-            if all(w.any() for w in weights):
-                break
-        else:
-            raise InputError(
-                "hardly any resample of the speakers holds targets and nontargets: too few speakers; bootstrap 0 "
-                "leaves the intervals out"
-            )
-        yield weights
+    return [np.concatenate([measure.of_sums(*sums) for sums in draw.sums(measure, num, generator(seed, "bootstrap"))])
+            for measure in measures]  # fmt: skip
 
 
 def interval(value, resampled, resolution, bounded=True, level=0.95):

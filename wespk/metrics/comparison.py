@@ -26,71 +26,18 @@ p values are corrected within a table (a list, a kind of score, a measure and a 
 
 import numpy as np
 
-from wespk.metrics.bootstrap import Measure, SpeakerDraw, draws, interval, link, paired_test, unlink
+from wespk.metrics.bootstrap import SpeakerDraw, interval, link, paired_test, resample, unlink
 from wespk.metrics.det import check_prior
-from wespk.metrics.overlap import intersection
+from wespk.metrics.measures import Measure
 from wespk.utils.errors import InputError
 from wespk.utils.seed import generator
 
 FAMILIES = ("versus", "fine_tuning")  # the two kinds of differences
-BLOCK = 2_000_000  # weights held at a time
 
 
 def measure_names(p_targets):
     """The measures compared, in order."""
     return ["eer", *(f"min_dcf_{p:g}" for p in p_targets), "overlap"]
-
-
-def measure_many(measure, target_weights, nontarget_weights):
-    """EER, minDCFs and overlap of one ``Measure`` under B weightings at once: (B, 2 + number of p_targets) float64.
-
-    target_weights (B, n1), nontarget_weights (B, n0): non-negative integers in list order, no row all zero. The same
-    values as calls with one weighting after the other, several times faster (and without min-Cllr).
-    """
-    rates, counts = [], []
-    sides = zip((target_weights, nontarget_weights), measure.orders, measure.bounds, measure.bins)
-    for weights, order, bounds, bins in sides:
-        sums = np.cumsum(weights[:, order], axis=1)
-        rates.append(_sums_below(sums, bounds) / sums[:, -1:])
-        counts.append(np.diff(_sums_below(sums, bins)))
-    miss, false_alarm = rates[0], 1 - rates[1]
-    columns = [_crossings(miss, false_alarm)]
-    columns += [(m * miss + f * false_alarm).min(axis=1) for m, f in measure.costs]
-    columns.append(intersection(*counts))
-    return np.stack(columns, axis=1)
-
-
-def _sums_below(sums, bounds):
-    """Sums of the values before positions ``bounds`` (k,), given their running sums (B, n): (B, k)."""
-    return np.where(bounds == 0, 0, sums[:, bounds - 1])
-
-
-def _crossings(miss, false_alarm):
-    """``det.crossing`` for each row, (B, k) -> (B,); a row runs from accept-all to reject-all."""
-    after = np.argmax(miss >= false_alarm, axis=1)
-    row = np.arange(len(after))
-    below = false_alarm[row, after - 1] - miss[row, after - 1]
-    above = miss[row, after] - false_alarm[row, after]
-    before = miss[row, after - 1]
-    return before + below / (below + above) * (miss[row, after] - before)
-
-
-def resample_many(measures, draw, num, seed):
-    """``bootstrap.resample`` for EER, minDCFs and overlap, on the same draws: array (len(measures), num, M) float64."""
-    found, block = [], []
-    for weights in draws(draw, num, generator(seed, "bootstrap")):
-        block.append(weights)
-        if len(block) == num or len(block) * sum(map(len, weights)) >= BLOCK:
-            found.append(_measure_block(measures, block))
-            block = []
-    if block:
-        found.append(_measure_block(measures, block))
-    return np.concatenate(found, axis=1)
-
-
-def _measure_block(measures, block):
-    stacked = [np.stack(side).astype(np.int32) for side in zip(*block)]
-    return np.stack([measure_many(measure, *stacked) for measure in measures])
 
 
 def compare_scores(systems, labels, speakers, baseline, p_targets=(0.01, 0.05), num_resamples=1000, seed=42, tuned=None):
@@ -104,10 +51,10 @@ def compare_scores(systems, labels, speakers, baseline, p_targets=(0.01, 0.05), 
         check_prior(p_target)
     is_target = np.asarray(labels).astype(bool)
     counts = int(is_target.sum()), int((~is_target).sum())
-    measures = [Measure(scores, labels, p_targets) for of_seeds in systems.values() for scores in of_seeds]
-    ones = [np.ones((1, count), np.int64) for count in counts]
-    values = np.stack([measure_many(measure, *ones)[0] for measure in measures])
-    resampled = resample_many(measures, SpeakerDraw(*speakers, labels), num_resamples, seed)
+    measures = [Measure(scores, labels, p_targets, hull=False) for of_seeds in systems.values() for scores in of_seeds]
+    ones = [np.ones(count, np.int64) for count in counts]
+    values = np.stack([measure(*ones) for measure in measures])
+    resampled = np.stack(resample(measures, SpeakerDraw(*speakers, labels), num_resamples, seed))
     ends = np.cumsum([0, *map(len, systems.values())])
     parts = {name: (values[a:b], resampled[a:b]) for name, a, b in zip(systems, ends, ends[1:])}
     return compare_values({name: part[0] for name, part in parts.items()}, baseline, measure_names(p_targets),

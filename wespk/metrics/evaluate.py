@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from wespk.metrics.bootstrap import Measure, SpeakerDraw, TrialDraw, interval, paired_test, resample
+from wespk.metrics.bootstrap import SpeakerDraw, TrialDraw, interval, paired_test, resample
 from wespk.metrics.det import check_prior, det_curve, equal_error_score, split
+from wespk.metrics.measures import Measure
 
 DET_POINTS = 500
 HISTOGRAM_BINS = 60
@@ -32,7 +33,7 @@ def evaluate(systems, labels, speakers, p_targets=(0.01, 0.05), num_resamples=10
         draw = SpeakerDraw(*speakers, labels)
         result["num_speakers"] = draw.num_speakers
         by_speaker = resample(measures, draw, num_resamples, seed)
-        by_trial = resample(measures, TrialDraw(labels), num_resamples, seed)
+        by_trial = resample(measures, TrialDraw(), num_resamples, seed)
     result["systems"] = []
     for (name, scores, llr), *measured in zip(systems, measures, values, by_speaker, by_trial):
         metrics = _with_intervals(*measured, resolution=1 / min(counts))
