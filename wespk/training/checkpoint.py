@@ -29,11 +29,16 @@ def save(path, state):
     moments = {f"{i}.{n}": v for i, s in state["optimizer"]["state"].items() for n, v in s.items() if torch.is_tensor(v)}
     for part, tensors in (("model", state["model"]), ("loss", state["loss"]), ("optimizer", moments)):
         for name, value in tensors.items():
-            if value.is_floating_point() and not torch.isfinite(value).all():
+            if value.is_floating_point() and not _is_finite(value):
                 raise InputError(f"step {state['step']}: {part} weight '{name}' is not finite; nothing was saved. "
                                  "The last checkpoint is good: lower optimizer.lr or set train.grad_clip")
     with open_atomic(path, "wb") as file:
         torch.save({"format": FORMAT, **state}, file)
+
+
+def _is_finite(value):
+    """Whether all numbers of a tensor are: its extremes tell, in a tenth of the time that a look at each takes."""
+    return not value.numel() or bool(torch.isfinite(torch.stack(torch.aminmax(value))).all())
 
 
 def load(path, device="cpu", mmap=False):
@@ -120,8 +125,11 @@ def average(paths):
 
 
 def fingerprint(lines):
-    """sha256 hex digest of an iterable of strings: tells whether the training data are still the same."""
+    """sha256 hex digest of an iterable of strings: tells whether the training data are still the same.
+
+    What has ``blocks``, the bytes of many lines at a time, is asked for these.
+    """
     digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line.encode() + b"\n")
+    for block in lines.blocks() if hasattr(lines, "blocks") else (f"{line}\n".encode() for line in lines):
+        digest.update(block)
     return digest.hexdigest()

@@ -13,6 +13,7 @@ from wespk.training.optimizers import build_optimizer, set_learning_rate
 from wespk.training.schedules import learning_rate, margin
 from wespk.training.selection import best_epochs
 from wespk.training.sharded_head import ShardedHead, Shards
+from wespk.training.writer import CheckpointWriter
 from wespk.utils import dist
 from wespk.utils.errors import InputError
 from wespk.utils.seed import seed_everything
@@ -42,7 +43,7 @@ class Trainer:
         self.total_steps = train["num_epochs"] * self.steps_per_epoch
         self.optimizer = build_optimizer(self.objective, conf["optimizer"])
         self.fingerprint = checkpoint.fingerprint(source.identity())
-        self.guard, self.step = FiniteGuard(), 0
+        self.guard, self.writer, self.step = FiniteGuard(), CheckpointWriter(), 0
 
     # -- state ------------------------------------------------------------------------------------------------------
     def _state(self):
@@ -67,26 +68,34 @@ class Trainer:
         return self.step
 
     def save(self):
-        """Write a checkpoint: the epoch's own at an epoch's end, latest.pt inside an epoch. The main process writes."""
+        """Have a checkpoint written: the epoch's own at an epoch's end, latest.pt inside an epoch. The main process writes.
+
+        Training may go on at once; ``self.writer.wait()`` waits until the file is there.
+        """
         self.guard.drain()
+        self.writer.wait()
         state = self._state()
         if not dist.is_main():
             return
-        folder = self.experiment.checkpoints
-        latest = folder / checkpoint.NAMES["latest"]
-        if self.step % self.steps_per_epoch:
-            checkpoint.save(latest, state)
-            return
-        checkpoint.save(checkpoint.epoch_path(folder, self.step // self.steps_per_epoch), state)
-        latest.unlink(missing_ok=True)
-        checkpoint.prune(folder, self.conf["train"]["keep"], self._best_so_far())
+        inside = self.step % self.steps_per_epoch
+        self.writer.submit(state, self._write_latest if inside else self._write_epoch)
 
-    def _best_so_far(self):
-        """The epochs, of those validated, that stage 4 would take now: their checkpoints are not to be deleted."""
+    def _write_latest(self, state):
+        checkpoint.save(self.experiment.checkpoints / checkpoint.NAMES["latest"], state)
+
+    def _write_epoch(self, state):
+        folder, step = self.experiment.checkpoints, state["step"]
+        checkpoint.save(checkpoint.epoch_path(folder, step // self.steps_per_epoch), state)
+        (folder / checkpoint.NAMES["latest"]).unlink(missing_ok=True)
+        checkpoint.prune(folder, self.conf["train"]["keep"], self._best_before(step))
+
+    def _best_before(self, step):
+        """The epochs, of those validated before, that stage 4 would take: their checkpoints are not to be deleted."""
         select, num = self.conf["train"]["select"], self.conf["train"]["average"]
         if select == "last":
             return ()
-        return best_epochs(self.experiment.records(), select, self.steps_per_epoch, num)
+        earlier = (record for record in self.experiment.records() if record["step"] < step)
+        return best_epochs(earlier, select, self.steps_per_epoch, num)
 
     # -- one step ---------------------------------------------------------------------------------------------------
     def _schedules(self):
@@ -166,8 +175,8 @@ class Trainer:
                          pin_memory=self.device.type == "cuda")
         monitor = Monitor(self.experiment, self.log, self.total_steps, self.steps_per_epoch, first, dist.is_main(),
                           runtime["progress"])
-        stop, meter = StopSignal(), Meter(self.device)
-        try:
+        stop, meter, closing = StopSignal(), Meter(self.device), contextlib.closing
+        with closing(batches), closing(monitor), closing(stop), self.writer:
             if self._validates() and not self.experiment.is_validated(first):
                 self._validate(monitor)  # a signal came between the checkpoint of that epoch and its validation
             module.train()
@@ -183,7 +192,9 @@ class Trainer:
                 stopping = dist.any_rank(stop.received)
                 if at_end or stopping or self.step % runtime["save_every"] == 0:
                     self.save()
+                self.writer.check()
                 if stopping and self.step < self.total_steps:
+                    self.writer.wait()
                     self.experiment.mark_requeue(self.step)
                     self.log.info("%s: stopped after step %d; the same command goes on from there", stop.received, self.step)
                     return False
@@ -193,10 +204,6 @@ class Trainer:
                     meter.reset()
             self.guard.drain()
             return True
-        finally:
-            batches.close()
-            stop.close()
-            monitor.close()
 
     def _validates(self):
         """Whether an epoch has just ended after which held-out utterances are to be looked at."""
