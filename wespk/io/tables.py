@@ -238,18 +238,17 @@ def write_scores(path, enroll, test, scores):
         file.writelines(f"{a} {b} {score:.9g}\n" for a, b, score in zip(enroll, test, scores.tolist(), strict=True))
 
 
-def join_labels(scores_path, trials_path):
+def join_labels(scores_path, trials_path, trials=None):
     """Join a score file to a labelled trial list by (enroll, test), in the order of the trials.
 
-    Returns (scores (n,) float64, labels (n,) int8). Raises ``InputError`` naming the first pair that is in one file
-    only, or that occurs with two scores or two labels.
+    trials: the list's ``Trials``, if they have been read already. Returns (scores (n,) float64, labels (n,) int8). Raises
+    ``InputError`` naming the first pair that is in one file only, or that occurs with two scores or two labels.
     """
-    trials = read_trials(trials_path)
+    trials = trials or read_trials(trials_path)
     if trials.labels is None:
         raise InputError(f"{trials_path}:1: the trials have no labels; end each line with `target` or `nontarget`")
     enroll, test, scores = read_scores(scores_path)
-    same = enroll == trials.enroll and test == trials.test
-    if same and len(set(zip(enroll, test))) == len(scores):
+    if enroll == trials.enroll and test == trials.test and _distinct(enroll, test):
         return scores, trials.labels
     table = _by_pair(scores_path, enroll, test, scores.tolist(), "score")
     labels = _by_pair(trials_path, trials.enroll, trials.test, trials.labels.tolist(), "label")
@@ -262,6 +261,14 @@ def join_labels(scores_path, trials_path):
             raise InputError(f"{trials_path}:{number + 1}: '{' '.join(pair)}' has no score in {scores_path}; rescore")
         joined[number] = table[pair]
     return joined, trials.labels
+
+
+def _distinct(enroll, test):
+    """Whether no pair occurs twice."""
+    number = {key: i for i, key in enumerate(dict.fromkeys(test))}
+    first = {key: i * len(number) for i, key in enumerate(dict.fromkeys(enroll))}
+    pairs = sum(np.fromiter(map(of.__getitem__, side), np.int64, len(side)) for of, side in ((first, enroll), (number, test)))
+    return len(np.unique(pairs)) == len(pairs)
 
 
 def _by_pair(path, enroll, test, values, kind):

@@ -175,7 +175,7 @@ def _score_table(grid, path, kind, folders, speaker_of, settings, below):
         systems = {}
         for (row, own_level), paths in folders.items():
             if own_level == level:
-                joined = [join_labels(scores / f"{path.name}.{kind}", path) for scores in paths]
+                joined = [join_labels(scores / f"{path.name}.{kind}", path, trials) for scores in paths]
                 systems[row.name], labels = [scores for scores, _ in joined], joined[0][1]
         if systems:
             try:

@@ -74,12 +74,11 @@ def _check_names(jobs):
 
 
 def _evaluate_list(trial_file, systems, speaker_of, p_targets, num_resamples, seed, reading_of, tables, models):
-    joined = []
+    joined, trials = [], read_trials(trial_file)
     for name, score_file, is_llr in systems:
-        scores, labels = join_labels(score_file, trial_file)
+        scores, labels = join_labels(score_file, trial_file, trials)
         joined.append((name, scores, is_llr))
     speakers, source = None, None
-    trials = read_trials(trial_file) if num_resamples or tables else None
     if num_resamples:
         speakers, source = speakers_behind(trials, speaker_of, trial_file, models)
     found = evaluate(joined, labels, speakers, p_targets, num_resamples, seed)
