@@ -6,16 +6,17 @@ import numpy as np
 import torch
 
 from wespk.augment.spec_mask import SpecMask
+from wespk.data.identity import Identity
 from wespk.data.labels import label_for_training, unlabelled, with_label
 from wespk.data.speakers import without_speed_copies
 from wespk.data.stored import check_stamp
 from wespk.features.front_end import FrontEnd
-from wespk.io.ark import read_array, read_scp
+from wespk.io.ark import read_array
+from wespk.io.column_kinds import Integers, Specs, Texts
+from wespk.io.columns import column_of, read_column
 from wespk.io.frames import FrameReader, RawChunks, dequantise
-from wespk.io.tables import read_table
 from wespk.utils.errors import InputError
 from wespk.utils.seed import uniform
-from wespk.utils.strings import PackedStrings
 
 
 def told_shorter(number, frames):
@@ -23,13 +24,25 @@ def told_shorter(number, frames):
     return f", {number} shorter than a chunk of {frames} frames and repeated to fill it" if number else ""
 
 
-def keep_long(keys, lengths, least, what):
+def chosen(kept, *columns):
+    """The rows ``kept`` (n,), which rise, of each column; if that is all, the columns themselves. One comes alone."""
+    if len(kept) < len(columns[0]):
+        columns = [column.take(kept) for column in columns]
+    return columns if len(columns) > 1 else columns[0]
+
+
+def keep_long(lengths, least, what):
     """Positions of the items at least ``least`` long; raises ``InputError`` when none is. ``what`` is the unit."""
     kept = np.flatnonzero(lengths >= least)
     if not len(kept):
-        raise InputError(f"none of {len(keys)} training utterances has data.min_frames={least} {what}; "
-                         f"the longest has {lengths.max()}: lower data.min_frames")
+        raise InputError(f"none of {len(lengths)} training utterances has data.min_frames={least} {what}; "
+                         f"the longest has {lengths.max(initial=0)}: lower data.min_frames")
     return kept
+
+
+def _lacks(path, which=""):
+    """The error that a table of stage 2 lacks a key: a function of the key."""
+    return lambda key: InputError(f"{path} lacks '{key}'{which}; run stage 2 again")
 
 
 class FeatureChunks:
@@ -54,42 +67,37 @@ class FeatureChunks:
         if not scp.is_file():
             raise InputError(f"{scp} does not exist: compute the features first (stage 2)")
         check_stamp(data_dir, conf["features"])
-        table, frames = read_scp(scp), read_table(data_dir / "utt2num_frames")
-        missing = next((k for k in table if k not in frames), None)
-        if missing is not None:
-            raise InputError(f"{data_dir / 'utt2num_frames'} lacks '{missing}', which is in {scp}; run stage 2 again")
-        keys = list(table) if conf["data"]["speed_copies"] else without_speed_copies(table, conf["copies"]["speeds"])
-        self.speed_copies, found = len(table) - len(keys), len(keys)  # left out; found
-        keys = with_label(conf, data_dir, keys) if labelled else keys
-        self.without_label = found - len(keys)
-        lengths = np.array([int(frames[k]) for k in keys])
-        kept = keep_long(keys, lengths, conf["data"]["min_frames"], "frames")
-        self.too_short = len(keys) - len(kept)
-        del frames  # some gigabytes at VoxCeleb's size
-        names = [keys[i] for i in kept]
-        self.speakers, self.labels, self.relabelled = (label_for_training(conf, data_dir, names) if labelled
-                                                       else unlabelled(names))
-        self.keys = PackedStrings(names)
-        self.reader = FrameReader((table[k] for k in names), names, lengths[kept])
-        self.vad = self._vad_specs(data_dir, names) if conf["features"]["vad"] else None
+        keys, places = read_column(scp, Specs())
+        path, own = data_dir / "utt2num_frames", np.arange(len(keys))
+        lengths = column_of(path, Integers(), keys, _lacks(path, f", which is in {scp}"))
+        if not conf["data"]["speed_copies"]:
+            own = without_speed_copies(keys, conf["copies"]["speeds"])
+        self.speed_copies, found = len(keys) - len(own), len(own)  # left out; found
+        if labelled:
+            own = own[with_label(conf, data_dir, chosen(own, keys))]
+        self.without_label = found - len(own)
+        kept = keep_long(lengths[own], conf["data"]["min_frames"], "frames")
+        self.too_short = len(own) - len(kept)
+        self.keys, places, lengths = chosen(own[kept], keys, places, lengths)
+        self.speakers, self.labels, self.relabelled = (label_for_training(conf, data_dir, self.keys) if labelled
+                                                       else unlabelled(self.keys))
+        self.reader = FrameReader(places, self.keys, lengths)
+        self.vad = self._vad_specs(data_dir, self.keys) if conf["features"]["vad"] else None
         self.front_end, self.mask = FrontEnd(conf["features"]), SpecMask(conf["augment"])
         if self.reader.num_cols != self.front_end.feat_dim:
             raise InputError(f"{scp} has {self.reader.num_cols} columns, the section 'features' describes "
                              f"{self.front_end.feat_dim}: run stage 2 with this configuration")
         self.frames, self.seed = conf["data"]["chunk_frames"], conf["seed"]
-        self.shorter = int((lengths[kept] < self.frames).sum())
+        self.shorter = int((lengths < self.frames).sum())
 
     @staticmethod
-    def _vad_specs(data_dir, names):
-        table = read_scp(data_dir / "vad.scp")
-        missing = next((k for k in names if k not in table), None)
-        if missing is not None:
-            raise InputError(f"{data_dir / 'vad.scp'} lacks '{missing}'; run stage 2 again")
-        return PackedStrings(table[k] for k in names)
+    def _vad_specs(data_dir, keys):
+        path = data_dir / "vad.scp"
+        return column_of(path, Texts(), keys, _lacks(path))
 
     def identity(self):
         """One line an utterance: what a resumed run must find unchanged."""
-        return (f"{key} {label} {num}" for key, label, num in zip(self.keys, self.labels, self.reader.num_frames))
+        return Identity(self.keys, self.labels, self.reader.num_frames)
 
     def describe(self, items):
         """The ids of the utterances numbered ``items``, for messages."""

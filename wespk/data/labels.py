@@ -11,6 +11,10 @@ label of their original (at a speed of 0.9, `sp0.9-LABEL`); utterances that it d
 
 from pathlib import Path
 
+import numpy as np
+
+from wespk.io.column_kinds import Named, Names
+from wespk.io.columns import column_of, read_column
 from wespk.io.tables import read_table
 from wespk.utils.errors import InputError
 
@@ -28,64 +32,81 @@ def noise_folder(section, data_dir):
 
 
 def label_for_training(conf, data_dir, utterances):
-    """Number the speakers of ``utterances`` with which configuration ``conf`` trains on ``data_dir``.
+    """Number the speakers of ``utterances`` (``PackedStrings``) with which configuration ``conf`` trains on ``data_dir``.
 
     Returns (speakers, labels int64 (N,)) as ``label_speakers`` does, and how many of the labels are wrong on purpose.
     Errors as in ``label_speakers`` and ``training_labels``.
     """
-    from wespk.data.speakers import label_speakers  # which takes torch: the names of folders must come at once
+    from wespk.data.speakers import label_speakers, no_speaker, number_speakers  # which take torch: names come at once
 
     if conf["labels"]["file"]:
         path = conf["labels"]["file"]
-        return *label_speakers(utterances, _labels_by(_listed(conf), conf, utterances), path), 0
+        return *number_speakers(_labels_by(_listed(conf), conf, utterances, no_speaker(path)), path), 0
+    if conf["labels"]["noise"] == "none":
+        path = Path(data_dir) / "utt2spk"
+        return *number_speakers(column_of(path, Names(), utterances, no_speaker(path)), path), 0
     given, wrong, path = training_labels(conf, data_dir)
+    utterances = list(utterances)
     return *label_speakers(utterances, given, path), sum(utterance in wrong for utterance in utterances)
 
 
 def with_label(conf, data_dir, utterances):
-    """Those of the ``utterances`` in ``data_dir`` that configuration ``conf`` has a label for: a list.
+    """Positions of those ``utterances`` (``PackedStrings``) of ``data_dir`` that configuration ``conf`` has a label for.
 
     All of them, but for those that labels.file does not list. Raises ``InputError`` if that is not there, or lists
     utterances that are not in the folder.
     """
     if not conf["labels"]["file"]:
-        return list(utterances)
-    listed, there = _listed(conf), set(utterances)
-    odd = next((key for key in listed if key not in there), None)
-    if odd is not None:
-        raise InputError(f"labels.file={conf['labels']['file']} has a label for '{odd}', which is not in {data_dir}: "
+        return np.arange(len(utterances))
+    listed, _ = labels = _listed(conf)
+    odd = utterances.find(listed) < 0
+    if odd.any():
+        first = listed[int(np.argmax(odd))]
+        raise InputError(f"labels.file={conf['labels']['file']} has a label for '{first}', which is not in {data_dir}: "
                          "give labels that were made for this data (run.sh: --stage 8 makes pseudo-labels anew)")
-    return list(_labels_by(listed, conf, utterances))
+    return np.flatnonzero(_lines_for(labels, conf, utterances)[0] >= 0)
 
 
 def _listed(conf):
-    """The table labels.file: dict utterance -> label."""
+    """The table labels.file: (utterances ``PackedStrings``, labels ``Named``)."""
     path = Path(conf["labels"]["file"])
     if not path.is_file():
         raise InputError(f"labels.file={path} does not exist: give a table with a line 'utterance label' for each")
-    return read_table(path)
+    return read_column(path, Names())
 
 
-def _labels_by(listed, conf, utterances):
-    """The labels of those of ``utterances`` that the table ``listed`` has, and of copies of such: dict, in their order."""
+def _prefixes(conf):
     from wespk.augment.speed import speed_name  # which takes torch
 
-    labels, prefixes = {}, tuple(speed_name("", factor) for factor in conf["copies"]["speeds"])
-    suffixes = tuple(f"-{kind}" for kind in conf["copies"]["kinds"])
-    for name in utterances:
-        prefix = next((p for p in prefixes if name not in listed and name.startswith(p)), "")
-        original = name[len(prefix):]
-        if name not in listed and not prefix:
-            original = original.removesuffix(next((s for s in suffixes if name.endswith(s)), ""))
-        if original in listed:
-            labels[name] = prefix + listed[original]
-    return labels
+    return [speed_name("", factor) for factor in conf["copies"]["speeds"] if factor != 1]
+
+
+def _lines_for(listed, conf, utterances):
+    """The line of the table ``listed`` that an utterance, or what it is a copy of, has (-1: none), and the number of its
+    speed (0: its own): two int64 (N,)."""
+    lines = listed[0].find(utterances)
+    speeds, open_ = np.zeros(len(lines), np.int64), lines < 0
+    ways = [(number, {"prefix": prefix}) for number, prefix in enumerate(_prefixes(conf), start=1)]
+    for number, way in ways + [(0, {"suffix": f"-{kind}"}) for kind in conf["copies"]["kinds"]]:
+        at, originals = utterances.stripped(**way)
+        mine = np.flatnonzero(open_[at])
+        at = at[mine]
+        lines[at], speeds[at], open_[at] = listed[0].find(originals.take(mine)), number, False
+    return lines, speeds
+
+
+def _labels_by(listed, conf, utterances, lacks):
+    """The labels ``Named`` of ``utterances`` by the table ``listed``; ``lacks`` makes the error for one without."""
+    lines, speeds = _lines_for(listed, conf, utterances)
+    if (lines < 0).any():
+        raise lacks(utterances[int(np.argmax(lines < 0))])
+    names, numbers = listed[1]
+    every = [prefix + name for prefix in ("", *_prefixes(conf)) for name in names]
+    return Named(every, speeds * len(names) + numbers[lines])
 
 
 def unlabelled(utterances):
     """What stands for ``label_for_training`` where nobody asks who speaks: no speakers, labels of 0, none of them wrong."""
-    import numpy as np
-
     return [], np.zeros(len(utterances), np.int64), 0
 
 

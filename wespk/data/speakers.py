@@ -7,9 +7,31 @@ from wespk.utils.errors import InputError
 
 
 def without_speed_copies(keys, speeds):
-    """The utterances of the dict (or set) ``keys`` that are no copy of another one of them at one of ``speeds``: list."""
-    prefixes = [speed_name("", factor) for factor in speeds]
-    return [key for key in keys if not any(key.startswith(p) and key[len(p):] in keys for p in prefixes)]
+    """Those of ``keys`` (``PackedStrings``) that are no copy of another one of them at one of ``speeds``: positions (n,)."""
+    kept = np.ones(len(keys), bool)
+    for factor in speeds:
+        at, originals = keys.stripped(prefix=speed_name("", factor))
+        kept[at[keys.find(originals) >= 0]] = False
+    return np.flatnonzero(kept)
+
+
+def number_speakers(column, source):
+    """Number the speakers of a column, ``Named`` (N,), of utterances: ``label_speakers`` without a dict of them."""
+    used = np.bincount(column.numbers, minlength=len(column.names)) > 0
+    speakers = _at_least_two({name for name, there in zip(column.names, used) if there}, source)
+    number = {name: i for i, name in enumerate(speakers)}
+    return speakers, np.array([number.get(name, -1) for name in column.names], dtype=np.int64)[column.numbers]
+
+
+def _at_least_two(names, source):
+    if len(names) < 2:
+        raise InputError(f"{source}: training needs at least two speakers, found {len(names)}")
+    return sorted(names, key=str.encode)
+
+
+def no_speaker(source):
+    """The error that an utterance has no speaker in the table ``source``: a function of the utterance."""
+    return lambda key: InputError(f"{source}: no speaker for utterance '{key}'; run validate_data on the folder")
 
 
 def label_speakers(keys, utt2spk, source):
@@ -20,9 +42,7 @@ def label_speakers(keys, utt2spk, source):
     """
     missing = next((k for k in keys if k not in utt2spk), None)
     if missing is not None:
-        raise InputError(f"{source}: no speaker for utterance '{missing}'; run validate_data on the folder")
-    speakers = sorted({utt2spk[k] for k in keys}, key=str.encode)
-    if len(speakers) < 2:
-        raise InputError(f"{source}: training needs at least two speakers, found {len(speakers)}")
+        raise no_speaker(source)(missing)
+    speakers = _at_least_two({utt2spk[k] for k in keys}, source)
     number = {s: i for i, s in enumerate(speakers)}
     return speakers, np.array([number[utt2spk[k]] for k in keys], dtype=np.int64)

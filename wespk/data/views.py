@@ -10,12 +10,13 @@ import torch
 
 from wespk.augment.draws import below, distinct
 from wespk.data.chunks import FeatureChunks
+from wespk.data.identity import Identity
 from wespk.data.labels import training_labels
 from wespk.data.waves import WaveChunks
+from wespk.io.audio import floating
 from wespk.io.frames import RawChunks, dequantise
 from wespk.utils.errors import InputError
 from wespk.utils.seed import uniform
-from wespk.utils.strings import PackedStrings
 
 _APART = 1 << 40  # more than any corpus has utterances
 
@@ -89,7 +90,7 @@ class WaveViews(WaveChunks):
     def finish(self, batch, device):
         """Features (B, V, T, F) float32 on ``device`` of a ``Batch`` that ``fetch`` began."""
         items, views = batch.items.numpy(), self.views
-        waves = batch.inputs["waves"].to(device, non_blocking=True)
+        waves = floating(batch.inputs["waves"].to(device, non_blocking=True))
         with torch.no_grad():
             crops = waves.shape[1]
             waves = self._at_speed(batch, waves.flatten(0, 1)).unflatten(0, (-1, crops)).expand(-1, views.number, -1)
@@ -111,12 +112,12 @@ class FeatureViews(FeatureChunks):
         super().__init__(data_dir, conf, labelled)
         kinds = conf["copies"]["kinds"]
         self.views = self._plan(conf)
-        self._rows = _copies_by_utterance(list(self.keys), kinds, data_dir)
+        self._rows = _copies_by_utterance(self.keys, kinds, data_dir)
         self._all_labels, self.labels = self.labels, self.labels[self._rows[:, 0]]
         if self.relabelled:
             wrong = training_labels(conf, data_dir)[1]
             self.relabelled = sum(self.keys[int(row)] in wrong for row in self._rows[:, 0])
-        self._names = PackedStrings(self.keys[int(row)] for row in self._rows[:, 0])
+        self._names = self.keys.take(self._rows[:, 0])
 
     def _plan(self, conf):
         """What of the configuration says which views there are."""
@@ -124,7 +125,7 @@ class FeatureViews(FeatureChunks):
 
     def identity(self):
         """One line an utterance or copy: what a resumed run must find unchanged."""
-        return (f"{key} {label} {num}" for key, label, num in zip(self.keys, self._all_labels, self.reader.num_frames))
+        return Identity(self.keys, self._all_labels, self.reader.num_frames)
 
     def describe(self, items):
         """The ids of the utterances numbered ``items``, for messages."""
@@ -156,11 +157,21 @@ class FeatureViews(FeatureChunks):
 
 def _copies_by_utterance(keys, kinds, data_dir):
     """Rows (N, 1 + K) int64 of positions in ``keys``: each utterance that is no copy, and its copies of the K ``kinds``."""
-    at = {key: i for i, key in enumerate(keys)}
-    copies = {f"{key}-{kind}" for key in keys for kind in kinds}
-    originals = [key for key in keys if key not in copies]
-    missing = next((f"{key}-{kind}" for key in originals for kind in kinds if f"{key}-{kind}" not in at), None)
-    if missing is not None:
+    pairs, whole = [], np.ones(len(keys), bool)
+    for kind in kinds:
+        at, originals = keys.stripped(suffix=f"-{kind}")
+        of = keys.find(originals)
+        pairs.append((of[of >= 0], at[of >= 0]))
+        whole[at[of >= 0]] = False
+    rows = np.full((np.count_nonzero(whole), 1 + len(kinds)), -1, dtype=np.int64)
+    rows[:, 0] = np.flatnonzero(whole)
+    for column, (of, copies) in enumerate(pairs, start=1):
+        place = np.full(len(keys), -1, dtype=np.int64)
+        place[of] = copies
+        rows[:, column] = place[rows[:, 0]]
+    if (rows < 0).any():
+        row, column = np.argwhere(rows < 0)[0]
+        missing = f"{keys[int(rows[row, 0])]}-{kinds[column - 1]}"
         raise InputError(f"{data_dir}/feats.scp lacks '{missing}', a copy that copies.kinds={kinds} asks for; run stage 2 with "
                          "this configuration")
-    return np.array([[at[key], *(at[f"{key}-{kind}"] for kind in kinds)] for key in originals], dtype=np.int64)
+    return rows

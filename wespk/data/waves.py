@@ -10,27 +10,32 @@ from wespk.augment.bank import TensorBank
 from wespk.augment.chain import WaveAugment, needs
 from wespk.augment.spec_mask import SpecMask
 from wespk.augment.speed import speed_classes
-from wespk.data.chunks import keep_long, told_shorter
+from wespk.data.chunks import chosen, keep_long, told_shorter
+from wespk.data.identity import Identity
 from wespk.data.labels import label_for_training, unlabelled, with_label
 from wespk.features.front_end import FrontEnd
-from wespk.io.audio import read_audio
+from wespk.io.audio import floating, read_samples
+from wespk.io.column_kinds import Decimals, Texts
+from wespk.io.columns import column_of, read_column
 from wespk.io.tables import read_table
 from wespk.utils.errors import InputError
 from wespk.utils.seed import generator, uniform
-from wespk.utils.strings import PackedStrings
 
 _READERS = 8
 
 
 def _read(key, spec, rate, start=0, num=None):
-    samples, found = read_audio(spec, start, num)
+    samples, found = read_samples(spec, start, num)
     if found != rate:
         raise InputError(f"'{key}' ({spec}): {found} Hz, but features.sample_rate is {rate}; resample it")
     return samples
 
 
 def _read_int16(key, spec, rate):
-    samples = np.round(_read(key, spec, rate) * 32768).clip(-32768, 32767).astype(np.int16)
+    samples = _read(key, spec, rate)
+    if samples.dtype != np.int16:
+        samples = np.round(samples * 32768).clip(-32768, 32767)
+    samples = samples.astype(np.int16)
     if not samples.any():
         raise InputError(f"'{key}' ({spec}) is silent; take it off the list")
     return samples
@@ -80,25 +85,35 @@ class WaveChunks:
         if (data_dir / "segments").is_file():
             raise InputError(f"{data_dir / 'segments'}: training on waveforms takes whole recordings, not segments; set "
                              "data.input=feats, or cut the recordings")
-        table, durations = read_table(data_dir / "wav.scp"), read_table(data_dir / "utt2dur")
-        keys = with_label(conf, data_dir, table) if labelled else list(table)
-        self.without_label = len(table) - len(keys)
-        missing = next((k for k in keys if k not in durations), None)
-        if missing is not None:
-            raise InputError(f"{data_dir / 'utt2dur'} lacks '{missing}'; run stage 1 again")
-        samples = np.array([round(float(durations[k]) * rate) for k in keys])
-        frames = np.array([self.front_end.num_frames(n) for n in samples])
-        kept = keep_long(keys, frames, conf["data"]["min_frames"], "frames")
+        keys, specs = read_column(data_dir / "wav.scp", Texts())
+        own = with_label(conf, data_dir, keys) if labelled else np.arange(len(keys))
+        self.without_label = len(keys) - len(own)
+        keys, specs = chosen(own, keys, specs)
+        samples = np.rint(self._durations(data_dir / "utt2dur", keys) * rate).astype(np.int64)
+        kept = keep_long(self._frames(samples), conf["data"]["min_frames"], "frames")
         self.too_short = len(keys) - len(kept)
-        keys, self.samples = [keys[i] for i in kept], samples[kept]
-        self.keys, self.specs = PackedStrings(keys), PackedStrings(table[k] for k in keys)
-        names, self.labels, self.relabelled = label_for_training(conf, data_dir, keys) if labelled else unlabelled(keys)
+        self.keys, self.specs, self.samples = chosen(kept, keys, specs, samples)
+        names, self.labels, self.relabelled = (label_for_training(conf, data_dir, self.keys) if labelled
+                                               else unlabelled(self.keys))
         self.speakers = speed_classes(names, conf["augment"]["speeds"])
         self.num_names, self.rate, self.one_speed = len(names), rate, one_speed
         self.frames, self.seed = conf["data"]["chunk_frames"], conf["seed"]
         self.chunk = self.front_end.num_samples(self.frames)
         self.shorter = int((self.samples < self.chunk).sum())
         self.augment, self.banks = self._augment(conf, musan_dir, rirs_dir, device)
+
+    @staticmethod
+    def _durations(path, keys):
+        found = column_of(path, Decimals(), keys, lambda key: InputError(f"{path} lacks '{key}'; run stage 1 again"))
+        odd = np.flatnonzero(~np.isfinite(found))
+        if len(odd):
+            raise InputError(f"{path}: '{keys[int(odd[0])]}' lasts {found[odd[0]]} seconds; run stage 1 again")
+        return found
+
+    def _frames(self, samples):
+        """Frames of waveforms of so many ``samples`` (N,), of which few are different: int64 (N,)."""
+        different, which = np.unique(samples, return_inverse=True)
+        return np.array([self.front_end.num_frames(int(number)) for number in different], dtype=np.int64)[which]
 
     def _augment(self, conf, musan_dir, rirs_dir, device):
         section, noises, rirs, held = conf["augment"], None, None, {}
@@ -114,7 +129,7 @@ class WaveChunks:
 
     def identity(self):
         """One line an utterance: what a resumed run must find unchanged."""
-        return (f"{key} {label} {num}" for key, label, num in zip(self.keys, self.labels, self.samples))
+        return Identity(self.keys, self.labels, self.samples)
 
     def describe(self, items):
         """The ids of the utterances numbered ``items``, for messages."""
@@ -140,18 +155,21 @@ class WaveChunks:
         return {"waves": torch.from_numpy(waves)}, self.labels[items] + speed * self.num_names
 
     def _read_crops(self, epoch, items, crops, wanted, num, wrap=True):
-        """Samples (N, num) float32 of the utterances ``items`` (N,), ``wanted`` (N,) of each, from places by ``crops`` (N,).
+        """Samples (N, num) of the utterances ``items`` (N,), ``wanted`` (N,) of each, from places by ``crops`` (N,).
 
-        A shorter utterance is repeated, or without ``wrap`` followed by zeros.
+        A shorter utterance is repeated, or without ``wrap`` followed by zeros. int16 if all are recorded so, which halves
+        what is sent to the training device; else float32.
         """
-        waves = np.zeros((len(items), num), np.float32)
+        waves = np.zeros((len(items), num), np.int16)
         spare = np.maximum(self.samples[items] - wanted, 0)
         starts = (uniform(crops, self.seed, epoch, "crop") * (spare + 1)).astype(np.int64)
-        for row, item, start, size in zip(waves, items, starts, wanted):
+        for row, (item, start, size) in enumerate(zip(items, starts, wanted)):
             found = _read(self.keys[item], self.specs[item], self.rate, int(start), int(min(size, self.samples[item])))
             if wrap and len(found) != size:
                 found = np.resize(found, size)
-            row[: len(found)] = found
+            if found.dtype != waves.dtype:
+                waves, found = floating(waves), floating(found)
+            waves[row, : len(found)] = found
         return waves
 
     def _speed_numbers(self, items):
@@ -165,7 +183,7 @@ class WaveChunks:
 
     def finish(self, batch, device):
         """Features (B, T, F) float32 on ``device``, augmented, normalised and masked, of a ``Batch`` from ``fetch``."""
-        items, waves = batch.items.numpy(), batch.inputs["waves"].to(device, non_blocking=True)
+        items, waves = batch.items.numpy(), floating(batch.inputs["waves"].to(device, non_blocking=True))
         with torch.no_grad():
             waves = self.augment.spoil(self._at_speed(batch, waves), items, self.seed, batch.epoch)
             feats = self.front_end.normalise(self.front_end(waves))

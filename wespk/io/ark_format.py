@@ -102,6 +102,31 @@ def _parse_sizes(kind, head, position):
     return Header(kind, rows, cols, low, span, position + at, size)
 
 
+def parse_headers(content, positions):
+    """Headers at ``positions`` int64 (n,) of an ark, uint8: (kind, rows, cols), int64 (n,) each, cols 0 of vectors.
+
+    None unless they are whole objects of one kind, the last not smaller than a header may be; ``parse_header`` tells.
+    """
+    if positions.min() < 0 or positions.max() + _LONGEST > len(content):
+        return None
+    windows = np.ndarray((len(content) - _LONGEST + 1,), f"V{_LONGEST}", buffer=content, strides=(1,))
+    heads = windows[positions].view(np.uint8).reshape(-1, _LONGEST)
+    kind = heads[0, 2:].tobytes().partition(b" ")[0]
+    begin = MARK + kind + b" "
+    if kind not in _BYTES or not (heads[:, : len(begin)] == np.frombuffer(begin, np.uint8)).all():
+        return None
+    sizes = [len(begin) + 8, len(begin) + 12] if kind[:1] == b"C" else [len(begin) + 1, len(begin) + 6]
+    if kind[1:] == b"V":
+        del sizes[1]
+    if kind[:1] != b"C" and any((heads[:, at - 1] != 4).any() for at in sizes):
+        return None
+    rows, *cols = (np.ascontiguousarray(heads[:, at : at + 4]).view("<i4")[:, 0].astype(np.int64) for at in sizes)
+    cols = cols[0] if cols else np.zeros_like(rows)
+    size = (rows if kind[1:] == b"V" else rows * cols) * _BYTES[kind] + (8 * cols if kind == b"CM" else 0)
+    whole = (rows >= 0) & (cols >= 0) & (positions + sizes[-1] + 4 + size <= len(content))
+    return (kind, rows, cols) if whole.all() else None
+
+
 def decode(buffer, header):
     """Decode a whole object: float32 (rows, cols), or (rows,) for a vector, rounded as Kaldi does; a fresh array."""
     kind, rows, cols, low, span, data, size = header

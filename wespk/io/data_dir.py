@@ -3,12 +3,14 @@
 A folder holds ``utt2spk``, ``spk2utt``, ``wav.scp`` (and ``segments``) or ``feats.scp``, and may hold ``utt2dur``,
 ``utt2sess``, ``utt2genre``, ``utt2utts`` (what joined utterances are made of), ``utt2num_frames``, ``vad.scp``,
 ``trials/*`` and ``enroll_maps/*``. The tables are checked here, what they point to in ``wespk.io.data_dir_contents``,
-trials and speakers against other sets in ``wespk.io.data_dir_trials``.
+trials and speakers against other sets in ``wespk.io.data_dir_trials``. Tables of millions of lines that are in order are
+told so by ``wespk.io.data_dir_columns``; dicts of them are made only to name what is not.
 """
 
 from pathlib import Path
 
-from wespk.io.data_dir_contents import check_audio_files, check_features
+from wespk.io.data_dir_columns import tables_are_sound
+from wespk.io.data_dir_contents import check_audio_files, check_features, features_are_sound
 from wespk.io.data_dir_trials import check_models, check_other_speakers, check_trials
 from wespk.io.defects import Defect, compare_keys, scan_table
 from wespk.io.joined import joined_paths
@@ -31,16 +33,14 @@ def validate(data_dir, sample_rate=16000, check_audio=True, train_dir=None, jobs
     folder, defects = Path(data_dir), []
     if not folder.is_dir():
         return [Defect(str(folder), 0, "", "no such folder", "run stage 1, or correct the path")]
-    names = [name for name in _TABLES if with_features or name not in _OF_FEATURES]
-    tables = {name: scan_table(folder / name, defects) for name in names if (folder / name).is_file()}
-    for name in ("utt2spk", "spk2utt"):
-        if name not in tables:
-            defects.append(Defect(str(folder / name), 0, "", "no such file", "prepare the folder again (stage 1)"))
-    if not {"wav.scp", "feats.scp"} & tables.keys():
-        message = "no such file, and no feats.scp either"
-        defects.append(Defect(str(folder / "wav.scp"), 0, "", message, "prepare the folder again (stage 1)"))
+    there = [name for name in _TABLES if (with_features or name not in _OF_FEATURES) and (folder / name).is_file()]
+    if tables_are_sound(folder, there):
+        wanted = _wanted(folder, there, check_audio, train_dir is not None)
+        tables = {name: scan_table(folder / name, defects) for name in there if name in wanted}
+    else:
+        tables = {name: scan_table(folder / name, defects) for name in there}
+        _check_tables(folder, tables, defects)
     if "utt2spk" in tables:
-        _check_ids(tables, defects)
         check_trials(folder / "trials", tables["utt2spk"], defects)
         check_models(folder / "enroll_maps", tables["utt2spk"], defects)
         if train_dir is not None:
@@ -52,6 +52,26 @@ def validate(data_dir, sample_rate=16000, check_audio=True, train_dir=None, jobs
     if check_audio and "wav.scp" in tables:
         check_audio_files(tables["wav.scp"], sample_rate, durations, spans, jobs, defects)
     return defects
+
+
+def _wanted(folder, there, check_audio, with_train):
+    """Of the tables ``there``, all of them sound, those that are still to be looked up in."""
+    wanted = set() if features_are_sound(folder, there) else {*_OF_FEATURES}
+    if with_train or any(path.is_file() for name in ("trials", "enroll_maps") for path in (folder / name).glob("*")):
+        wanted.add("utt2spk")
+    return wanted | {"wav.scp", "utt2dur"} if check_audio else wanted
+
+
+def _check_tables(folder, tables, defects):
+    """Report tables that are not there, and ids that the tables do not agree on."""
+    for name in ("utt2spk", "spk2utt"):
+        if name not in tables:
+            defects.append(Defect(str(folder / name), 0, "", "no such file", "prepare the folder again (stage 1)"))
+    if not {"wav.scp", "feats.scp"} & tables.keys():
+        message = "no such file, and no feats.scp either"
+        defects.append(Defect(str(folder / "wav.scp"), 0, "", message, "prepare the folder again (stage 1)"))
+    if "utt2spk" in tables:
+        _check_ids(tables, defects)
 
 
 def _check_ids(tables, defects):

@@ -5,8 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from wespk.io.ark_format import Malformed, map_file, parse_header, split_spec
+from wespk.io.ark_format import Malformed, map_file, parse_header, parse_headers, split_spec
 from wespk.io.audio import read_audio
+from wespk.io.column_kinds import Integers, Specs
+from wespk.io.columns import Defective, read_values
 from wespk.io.pipes import is_pipe
 from wespk.utils.errors import InputError
 from wespk.utils.log import get_logger
@@ -89,6 +91,37 @@ def check_features(tables, frames, defects):
             fault = _fault_in_ark(table.value(key), kind, frames.get(key), opened, width)
             if fault:
                 defects.append(table.defect(key, fault, "compute it again (stage 2)"))
+
+
+def features_are_sound(folder, names):
+    """Whether ``check_features`` would certainly find nothing; False may have any reason.
+
+    names: the tables that are in the folder, which list the same ids in the same order.
+    """
+    try:
+        frames = read_values(folder / "utt2num_frames", Integers()) if "utt2num_frames" in names else None
+        scps = {"feats.scp", "vad.scp"} & set(names)
+        return all(_lead_to(read_values(folder / name, Specs()), name == "vad.scp", frames) for name in scps)
+    except (Defective, InputError, OSError):
+        return False
+
+
+def _lead_to(places, vectors, frames):
+    """Whether there are whole objects of one kind in the arks at ``places``, of ``frames`` (N,) rows, with some in each."""
+    order, width = np.argsort(places.files, kind="stable"), None
+    starts = np.searchsorted(places.files[order], np.arange(len(places.paths) + 1))
+    for path, first, last in zip(places.paths, starts, starts[1:]):
+        if is_pipe(path):
+            return False
+        lines = order[first:last]
+        headers = parse_headers(np.frombuffer(map_file(path), np.uint8), places.offsets[lines])
+        if headers is None or (headers[0][1:] == b"V") != vectors:
+            return False
+        _, rows, cols = headers
+        width = cols[0] if width is None else width
+        if not rows.all() or (cols != width).any() or (frames is not None and (rows != frames[lines]).any()):
+            return False
+    return True
 
 
 def _fault_in_ark(spec, kind, frames, opened, width):

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from wespk.io.column_kinds import Names
+from wespk.io.columns import Defective, read_values
 from wespk.io.defects import Defect, scan_table
 from wespk.io.tables import read_text, split_line
 from wespk.utils.errors import InputError
@@ -157,10 +159,21 @@ def check_models(folder, utt2spk, defects):
                     defects.append(table.defect(key, message, "an enrolment is of one speaker: correct the line"))
 
 
+def _apart(utt2spk, train_path):
+    """Whether the speakers are certainly others than those of a training set, which may have millions of utterances."""
+    try:
+        train = read_values(train_path, Names()).names
+    except (Defective, InputError):
+        return False
+    return {utt2spk.value(utterance) for utterance in utt2spk}.isdisjoint(train)
+
+
 def check_other_speakers(utt2spk, train_path, defects):
     """Report each speaker of this set that occurs in the training set too."""
     if not train_path.is_file():
         defects.append(Defect(str(train_path), 0, "", "no such file", "give the training set's folder"))
+        return
+    if _apart(utt2spk, train_path):
         return
     lines = {}
     train = scan_table(train_path, [])

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from wespk.io.ark_format import Malformed, decode, map_file, parse_header, split_spec
+from wespk.io.ark_format import Malformed, decode, map_file, parse_header
+from wespk.io.column_kinds import Places, places_of
 from wespk.io.compression import UNIT16
 from wespk.utils.errors import InputError
 from wespk.utils.strings import PackedStrings
@@ -37,7 +38,8 @@ class RawChunks(NamedTuple):
 class FrameReader:
     """Reads frames of feature matrices by utterance number.
 
-    specs: iterable of ``ark:offset``, as in feats.scp; keys: their utterance ids, for messages (default: the spec);
+    specs: iterable of ``ark:offset``, as in feats.scp, or ``Places``; keys: their utterance ids, for messages (default: the
+    spec); ``Places`` and keys as ``PackedStrings`` are kept as they are.
     num_frames: (N,) from utt2num_frames. Without it every header is read at once (some seconds a million); with it each
     header is compared when its matrix is read. All matrices must have one dimension, ``num_cols``.
 
@@ -46,17 +48,15 @@ class FrameReader:
     """
 
     def __init__(self, specs, keys=None, num_frames=None):
-        self._paths, files, offsets = _places(specs)
-        self._file = np.array(files, dtype=np.int32)
-        self._offset = np.array(offsets, dtype=np.int64)
-        self._keys = None if keys is None else PackedStrings(keys)
+        self._paths, self._file, self._offset = specs if isinstance(specs, Places) else places_of(specs)
+        self._keys = keys if keys is None or isinstance(keys, PackedStrings) else PackedStrings(keys)
         self._maps = {}
-        if not files:
+        if not len(self):
             raise InputError("no feature matrices to read: the list is empty")
         self.num_cols = self._header(0)[1].cols
         self.num_frames = self._count_frames() if num_frames is None else np.asarray(num_frames, dtype=np.int64)
-        if len(self.num_frames) != len(files) or (keys is not None and len(self._keys) != len(files)):
-            raise InputError(f"{len(files)} matrices, {len(self.num_frames)} lengths; take all from one data folder")
+        if len(self.num_frames) != len(self) or (keys is not None and len(self._keys) != len(self)):
+            raise InputError(f"{len(self)} matrices, {len(self.num_frames)} lengths; take all from one data folder")
 
     def __len__(self):
         return len(self._file)
@@ -169,16 +169,6 @@ class FrameReader:
         for index in np.lexsort((self._offset, self._file)):
             rows[index] = self._header(index)[1].rows
         return rows
-
-
-def _places(specs):
-    """Distinct paths, and for each spec the number of its path and its offset."""
-    numbers, files, offsets = {}, [], []
-    for spec in specs:
-        path, offset = split_spec(spec)
-        files.append(numbers.setdefault(path, len(numbers)))
-        offsets.append(offset)
-    return list(numbers), files, offsets
 
 
 def dequantise(raw, device="cpu"):
