@@ -54,11 +54,13 @@ train_sets=
 dev_speakers=40
 min_seconds=
 default_min_seconds=
+default_cohort=speaker
+default_top_n=300
 check_audio=true
 trials=
 score_norm=asnorm
-top_n=300
-cohort=speaker
+top_n=
+cohort=
 enroll_mean=normalised
 scoring=cosine
 plda=
@@ -133,8 +135,8 @@ corpora (stage 1)
   --trials LIST        trial lists to score, comma-separated; empty: all
 scoring (stages 5 to 7)
   --score-norm KIND    asnorm, snorm, znorm, tnorm or none
-  --top-n N            cohort scores that asnorm keeps for each side
-  --cohort KIND        speaker (mean of each training speaker) or utterance
+  --top-n N            cohort scores that asnorm keeps for each side; as the recipe says (mini: 50), else 300
+  --cohort KIND        speaker (mean of each training speaker) or utterance; as the recipe says (selfsup: utterance), else speaker
   --enroll-mean KIND   of enrolments that are averages over several utterances (data/eval/enroll_maps): normalised, the mean
                        of centred and length-normalised embeddings, or plain, of embeddings as they are; the report says which
   --scoring KIND       cosine, or plda: PLDA's scores as well, in LIST.plda
@@ -152,6 +154,8 @@ what a recipe says of itself
   --refine KIND        what stage 8 is: large-margin or pseudo-labels
   --default-config FILE  configuration without --config
   --default-min-seconds N  --min-seconds if that is not given
+  --default-cohort KIND  --cohort if that is not given
+  --default-top-n N      --top-n if that is not given
   --corpus-script FILE   bash script to run before stage 1, to make the corpus"
 printf -v command_words '%q ' "$@"
 given=" " # the names of the options on the command line
@@ -163,6 +167,8 @@ for word in "$@"; do
 done
 . "$stages_root/tools/parse_options.sh"
 min_seconds=${min_seconds:-$default_min_seconds}
+cohort=${cohort:-$default_cohort}
+top_n=${top_n:-$default_top_n}
 . "$stages_root/tools/run_stage.sh"
 for file in "$stages_root"/tools/stages/*.sh; do
   . "$file"

@@ -12,6 +12,6 @@ exec bash "$here/../voxceleb/supervised/run.sh" \
   --musan "$here/corpus/musan" \
   --rirs "$here/corpus/rirs" \
   --dev-speakers 12 \
-  --top-n 50 \
+  --default-top-n 50 \
   --gpus 0 \
   "$@"

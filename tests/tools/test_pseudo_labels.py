@@ -39,7 +39,7 @@ class Rounds(Stages):
         super().__init__(folder)
         self.rounds = [self.exp.with_name(f"plain-pl{number}") for number in (1, 2)]
         self.conf = folder / "conf"
-        own = "--corpus voxceleb --cohort utterance --refine pseudo-labels"
+        own = "--corpus voxceleb --default-cohort utterance --refine pseudo-labels"
         (folder / "run.sh").write_text(SCRIPT.replace("--corpus voxceleb", own))
         (self.conf / "plain.yaml").write_text(PLAIN)
         (self.conf / "clusters.yaml").write_text(TRAINING)

@@ -74,8 +74,8 @@ def test_metrics_of_another_top_n_than_the_scores_have_are_refused(scored):
 
 
 def test_top_n_means_nothing_to_other_norms(scored):
-    scored.only(6, "--score-norm", "snorm", "--top-n", 100)
-    scored.only(7, "--score-norm", "snorm", "--top-n", 200)
+    scored.only(6, "--score-norm", "snorm", "--default-top-n", 100)
+    scored.only(7, "--score-norm", "snorm", "--default-top-n", 200)
 
 
 def test_a_second_run_in_the_folders_of_another_is_refused(scored):

@@ -46,6 +46,12 @@ check_scoring_options() {
   if [ "$top_n" -lt 1 ]; then
     die "--top-n takes a number, 1 or more, not '$top_n'"
   fi
+  if [[ $given == *" top_n "* && $score_norm != asnorm && ,$quality, != *,cohort,* ]]; then
+    die "--top-n is the number of cohort scores of as-norm and of the quality measure cohort: without either, leave it out"
+  fi
+  if [[ $given == *" cohort "* && $score_norm$calibrate == nonenone ]]; then
+    die "--cohort is what scores are normalised with and calibration is kept apart from: without either, leave it out"
+  fi
   IFS=, read -ra measures <<<"$quality"
   for measure in "${measures[@]}"; do
     if [[ ! $measure =~ ^(duration|magnitude|cohort|snr)$ ]]; then

@@ -18,7 +18,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$here/../../../tools/stages.sh" \
   --recipe "$here" \
   --corpus cnceleb \
-  --cohort utterance \
+  --default-cohort utterance \
   --refine pseudo-labels \
   --default-config "$here/conf/ecapa1024_sdpn.yaml" \
   "$@"

@@ -20,7 +20,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$here/../../../tools/stages.sh" \
   --recipe "$here" \
   --corpus voxceleb \
-  --cohort utterance \
+  --default-cohort utterance \
   --refine pseudo-labels \
   --default-config "$here/conf/ecapa1024_sdpn.yaml" \
   "$@"
