@@ -8,6 +8,7 @@ import kaldiio
 import numpy as np
 import pytest
 
+from wespk.io import ark
 from wespk.io.ark import ArkWriter, merge_scp, read_array, read_scp, read_vectors
 from wespk.io.tables import write_table
 from wespk.utils.errors import InputError
@@ -153,6 +154,27 @@ def test_vectors_come_in_the_order_asked_for(tmp_path):
     _write(tmp_path, {f"k{n}": np.full(4, n) for n in range(9)})
     keys, found = read_vectors(tmp_path / "a.scp", ["k7", "k0", "k7"])
     assert keys == ["k7", "k0", "k7"] and found[:, 0].tolist() == [7, 0, 7] and found.dtype == np.float32
+
+
+@pytest.mark.parametrize("at_once", [2, 4096])
+def test_vectors_of_every_kind_and_of_several_arks_are_read_as_one_by_one(tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(ark, "_AT_ONCE", at_once)
+    draw = np.random.default_rng(0)
+    table = {}
+    for name in "ba":
+        with ArkWriter(tmp_path / f"{name}.ark", tmp_path / f"{name}.scp") as writer:
+            for number in range(5):  # keys of several lengths, so that vectors lie at uneven distances
+                writer.write(f"{name}{10**number}", draw.normal(size=6))
+        table.update(read_scp(tmp_path / f"{name}.scp"))
+    double = b"\0BDV \4" + (6).to_bytes(4, "little") + draw.normal(size=6).tobytes()
+    (tmp_path / "mixed").write_bytes((tmp_path / "a.ark").read_bytes() + b"double " + double)
+    table["in a mixed ark"] = f"{tmp_path}/mixed:{(tmp_path / 'a.ark').stat().st_size + 7}"
+    table["beside it"] = table["a10"].replace("a.ark", "mixed")
+    (tmp_path / "text").write_text("key [ 1 2 3 4 5 6 ]\n")
+    table |= {"text": f"{tmp_path}/text:4", "command": f"tail -c {len(double)} {tmp_path}/mixed |"}
+    keys, found = read_vectors(table)
+    assert keys == list(table) and found.dtype == np.float32
+    np.testing.assert_array_equal(found, [read_array(spec) for spec in table.values()])
 
 
 def test_vectors_that_are_missing_or_unlike_are_named(tmp_path):

@@ -12,12 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from wespk.io.ark_format import MARK, Malformed, decode, map_file, parse_header, split_spec
+from wespk.io.ark_format import MARK, Malformed, decode, map_file, parse_header, parse_headers, split_spec
 from wespk.io.atomic import open_atomic
 from wespk.io.compression import METHODS, SPEECH_FEATURE, compress
 from wespk.io.pipes import is_pipe, pipe_output
 from wespk.io.tables import check_key, read_table, write_table
 from wespk.utils.errors import InputError
+
+_AT_ONCE = 4096  # vectors read at a time, twice in memory while they are
+_VECTOR_HEADER = len(MARK + b"FV \4") + 4  # bytes before a vector's values
 
 
 class ArkWriter:
@@ -157,21 +160,50 @@ def read_vectors(scp, keys=None):
             raise InputError(f"{name}: has no '{key}'; extract it, or take it from the list that asks for it")
     if not keys:
         raise InputError(f"{name}: no vectors to read; the list is empty")
-    vectors = opened = buffer = None
-    for path, position, row in sorted((*split_spec(table[key]), row) for row, key in enumerate(keys)):
-        key = keys[row]
-        if path != opened:
-            opened, buffer = path, _open(path, key)
+    of_ark = {}
+    for row, key in enumerate(keys):
+        path, position = split_spec(table[key])
+        of_ark.setdefault(path, []).append((position, row))
+    vectors = like = None
+    for path, places in sorted(of_ark.items()):
+        places.sort()
+        like = like or keys[places[0][1]]
+        buffer = _open(path, keys[places[0][1]])
+        for first in range(0, len(places), _AT_ONCE):
+            positions, rows = zip(*places[first : first + _AT_ONCE])
+            named = [keys[row] for row in rows]
+            found = _float_vectors(buffer, np.array(positions))
+            if found is None or vectors is not None and found.shape[1] != vectors.shape[1]:
+                found = _one_by_one(buffer, positions, named, table, like, None if vectors is None else vectors.shape[1])
+            vectors = np.empty((len(keys), found.shape[1]), dtype=np.float32) if vectors is None else vectors
+            vectors[list(rows)] = found
+    return keys, vectors
+
+
+def _float_vectors(buffer, positions):
+    """The objects at ``positions`` (n,) of an ark, if all are float32 vectors of one size: (n, D) float32; else None."""
+    content = np.frombuffer(buffer, np.uint8)
+    kind, sizes, _ = parse_headers(content, positions) or (None, None, None)
+    if kind != b"FV" or sizes[0] == 0 or (sizes != sizes[0]).any():
+        return None
+    size = 4 * int(sizes[0])
+    windows = np.ndarray((len(content) - size + 1,), f"V{size}", buffer=content, strides=(1,))
+    return windows[positions + _VECTOR_HEADER].view("<f4").reshape(len(positions), -1)
+
+
+def _one_by_one(buffer, positions, keys, table, like, size):
+    """The vectors of ``keys`` at ``positions`` of an ark, of any kind: (n, D); ``size``: D, or None if ``like`` decides."""
+    found = []
+    for position, key in zip(positions, keys):
         vector = _read_at(buffer, position, table[key], key)
-        if vectors is None:
-            vectors, like = np.empty((len(keys), vector.size), dtype=np.float32), key
-        if vector.ndim != 1 or vector.size != vectors.shape[1]:
+        size = vector.size if size is None else size
+        if vector.ndim != 1 or vector.size != size:
             raise InputError(
-                f"{_name(table[key], key)}: shape {vector.shape}, but '{like}' is a vector of {vectors.shape[1]}; "
+                f"{_name(table[key], key)}: shape {vector.shape}, but '{like}' is a vector of {size}; "
                 "embeddings of one set come from one model"
             )
-        vectors[row] = vector
-    return keys, vectors
+        found.append(vector)
+    return np.stack(found)
 
 
 def merge_scp(parts, out, expected_keys):

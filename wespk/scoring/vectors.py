@@ -1,6 +1,7 @@
 """Embeddings made ready for scoring: checked, centred on the mean of a stated set, length-normalised."""
 
 import os
+from collections import defaultdict
 
 import numpy as np
 
@@ -122,16 +123,20 @@ def rows_of(id_lists, scp):
 
     Raises ``InputError`` for an id without an embedding.
     """
-    wanted, table = set().union(*id_lists), read_scp(scp)
-    missing = wanted - table.keys()
+    numbers = defaultdict()  # of ids in the order in which they occur first: one look-up for each occurrence
+    numbers.default_factory = numbers.__len__
+    found = [np.fromiter(map(numbers.__getitem__, ids), np.int32, len(ids)) for ids in id_lists]
+    table = read_scp(scp)
+    missing = numbers.keys() - table.keys()
     if missing:
         raise InputError(
             f"{scp}: no embedding of '{min(missing)}', which the trials name ({len(missing)} such ids); extract the "
             "set that holds it"
         )
-    table = {key: spec for key, spec in table.items() if key in wanted}
-    row_of = {key: row for row, key in enumerate(table)}
-    return table, [np.fromiter(map(row_of.__getitem__, ids), np.int32, len(ids)) for ids in id_lists]
+    table = {key: spec for key, spec in table.items() if key in numbers}
+    row_of = np.empty(len(table), np.int32)
+    row_of[[numbers[key] for key in table]] = np.arange(len(table), dtype=np.int32)
+    return table, [row_of[numbered] for numbered in found]
 
 
 def _read(id_lists, scp, mean):
