@@ -72,17 +72,19 @@ def test_a_piece_that_fails_is_an_error_that_names_it(measuring, capfd):
 
 
 def test_a_command_does_not_count_the_memory_of_who_measures_it(measuring):
-    ballast = bytearray(b"x" * (300 << 20))
+    ballast = bytearray(b"x" * (150 << 20))
     measured = measuring.command([sys.executable, "-S", "-c", "print('one'); print('two')"])
     assert measured.found == "one\ntwo" and measured.peak < len(ballast) / 3
     with pytest.raises(InputError, match="status 3"):
         measuring.command([sys.executable, "-S", "-c", "raise SystemExit(3)"])
 
 
+@needs_proc
 def test_sides_take_turns_after_a_call_that_does_not_count(measuring):
     calls = []
     spent = measuring.turns({"a": lambda: calls.append("a") or len(calls), "b": lambda: calls.append("b")}, rounds=2)
     assert "".join(calls) == "ababab" and spent["a"].found == 1
+    assert measuring.turns({"a": lambda: fill(60)}, rounds=0)["a"].peak >= 60 << 20
     assert [len(x) for side in spent.values() for x in side[:2]] == [2, 2, 2, 2]
 
 

@@ -36,11 +36,12 @@ class Measured(NamedTuple):
 
 
 class Spent(NamedTuple):
-    """Several runs of a side: seconds of each, and what the first returned."""
+    """Several runs of a side: seconds of each; of the run before them what it returned, and bytes at its peak."""
 
     wall: list
     cpu: list
     found: Any = None
+    peak: int | None = None
 
 
 def sizes(text, least=1):
@@ -120,10 +121,15 @@ def _start_and_wait(words):
 def turns(sides, rounds=5, device="cpu"):
     """{name: Spent} of {name: function without arguments}, each called once to warm up, then in turn ``rounds`` times.
 
+    The peak is that of the call that warms up, beyond what lay there before.
     device: cuda waits for the GPU's work at the end of each call.
     """
     wait = (lambda: None) if device == "cpu" else importlib.import_module("torch").cuda.synchronize
-    spent = {name: Spent([], [], work()) for name, work in sides.items()}
+    spent = {}
+    for name, work in sides.items():
+        before = reset_peak()
+        found = work()
+        spent[name] = Spent([], [], found, max(0, peak_memory() - before))
     for _ in range(rounds):
         for name, work in sides.items():
             wait()
@@ -168,7 +174,7 @@ class Rows:
     def add(self, size, side, spent, peak=None, note=""):
         """Print the row of ``Spent`` or ``Measured`` (least and median over its runs) and bytes at the peak."""
         cpu, wall = ([x] if isinstance(x, float) else x for x in (spent.cpu, spent.wall))
-        peak = getattr(spent, "peak", None) if peak is None else peak
+        peak = spent.peak if peak is None else peak
         seconds = min(cpu if self.clock == "cpu" else wall)
         if self.first is None or self.first[0] != size:
             self.first = size, seconds
@@ -178,6 +184,13 @@ class Rows:
         print(f"{size:>12} {side:>22} {min(cpu):>9.4f} {statistics.median(cpu if self.clock == 'cpu' else wall):>9.4f} "
               f"{min(wall):>9.4f} {self.first[1] / max(seconds, 1e-9):>7.2f} {'-' if peak is None else f'{peak / 1e6:.0f}':>8} "
               f"{'-' if math.isnan(exponent) else f'{exponent:.2f}':>8} {note}".rstrip(), flush=True)  # fmt: skip
+
+    def compare(self, size, sides, rounds=5, device="cpu"):
+        """The rows of ``turns`` at a size, the first side being the one that the others are compared with; returns it."""
+        spent = turns(sides, rounds, device)
+        for name, side in spent.items():
+            self.add(size, name, side)
+        return spent
 
 
 if __name__ == "__main__":
