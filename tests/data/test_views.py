@@ -13,6 +13,7 @@ from wespk.data.loader import stream
 from wespk.data.views import view_numbers
 from wespk.io.ark import ArkWriter, read_array, read_scp
 from wespk.io.tables import read_table, write_table
+from wespk.io.audio import floating
 from wespk.utils import config
 from wespk.utils.errors import InputError
 
@@ -58,7 +59,7 @@ def test_augmented_views_are_those_of_an_utterance_with_the_views_number(wave_di
     source = of_waves(wave_dir, "features.cmn=none")
     (batch, feats), *_ = batches(source)
     items = batch.items.numpy()
-    waves = source.augment.change_speed(batch.inputs["waves"][:, 0], items, source.chunk, 3, 0)
+    waves = source.augment.change_speed(floating(batch.inputs["waves"][:, 0]), items, source.chunk, 3, 0)
     spoilt = source.augment.spoil(waves.clone(), view_numbers(items, 1, 2)[:, 0], 3, 0)
     torch.testing.assert_close(feats[:, 1], source.front_end(spoilt), atol=1e-4, rtol=0)
 

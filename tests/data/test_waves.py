@@ -11,6 +11,7 @@ from wespk.data.loader import stream
 from wespk.data.sampler import EpochPlan
 from wespk.data.waves import read_bank
 from wespk.features.front_end import FrontEnd
+from wespk.io.audio import floating
 from wespk.io.tables import read_table, write_table
 from wespk.utils import config
 from wespk.utils.errors import InputError
@@ -52,15 +53,28 @@ def test_without_augmentation_features_are_those_of_a_piece_of_the_file(data_dir
     for batch, feats in run(source):
         assert feats.shape == (len(batch.items), 50, 20)
         for item, wave, row in zip(batch.items, batch.inputs["waves"], feats, strict=True):
-            whole, _ = soundfile.read(data_dir / f"{source.describe([item])}.wav", dtype="float32")
+            whole, _ = soundfile.read(data_dir / f"{source.describe([item])}.wav", dtype="int16")
             if len(whole) >= source.chunk:
                 starts = [s for s in range(len(whole) - source.chunk + 1) if whole[s] == wave[0]]
                 assert any(np.array_equal(whole[s:s + source.chunk], wave.numpy()) for s in starts)
             else:
                 assert np.array_equal(np.resize(whole, source.chunk), wave.numpy())
-            torch.testing.assert_close(row, front_end(wave), atol=2e-4, rtol=0)
+            torch.testing.assert_close(row, front_end(floating(wave)), atol=2e-4, rtol=0)
             seen += 1
     assert seen == len(source.labels)
+
+
+@pytest.mark.parametrize("part", [1, 2])
+def test_features_are_the_same_whether_samples_are_kept_as_integers_or_as_floating_point(data_dir, part):
+    """Every recording, or every other one, is written again in 32-bit floating point: batches are of another type."""
+    sets = "augment.prob=0.9 augment.speeds=[0.9,1.1]"
+    before = [(batch.inputs["waves"].dtype, feats) for batch, feats in run(build_source(conf(sets), data_dir, data_dir, data_dir))]
+    for path in sorted(data_dir.glob("*u*.wav"))[::part]:
+        samples, rate = soundfile.read(path, dtype="float32")
+        soundfile.write(path, samples, rate, subtype="FLOAT")
+    after = [(batch.inputs["waves"].dtype, feats) for batch, feats in run(build_source(conf(sets), data_dir, data_dir, data_dir))]
+    assert {dtype for dtype, _ in before} == {torch.int16} and {dtype for dtype, _ in after} == {torch.float32}
+    assert all(torch.equal(a, b) for (_, a), (_, b) in zip(before, after, strict=True))
 
 
 def test_a_chunk_does_not_depend_on_workers_or_company(data_dir):

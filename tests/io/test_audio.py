@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
-from wespk.io.audio import audio_info, read_audio
+from wespk.io.audio import audio_info, floating, read_audio, read_samples
 from wespk.utils.errors import InputError
 
 RATE = 16000
@@ -37,6 +38,16 @@ def test_whole_and_part_equal_soundfile(tmp_path, kind, subtype):
         np.testing.assert_array_equal(read_audio(spec, 3000, 777)[0], expected[3000:3777])
         np.testing.assert_array_equal(read_audio(spec, 15000)[0], expected[15000:])
         assert audio_info(spec) == (RATE, RATE, 1)
+
+
+@pytest.mark.parametrize("kind, subtype", _KINDS)
+def test_samples_of_16_bits_stay_integers_and_are_the_same_made_floating(tmp_path, kind, subtype):
+    path = _write(tmp_path, kind, subtype=subtype)
+    samples, rate = read_samples(path, 500, 900)
+    assert rate == RATE and samples.dtype == (np.int16 if subtype == "PCM_16" else np.float32)
+    expected = read_audio(path, 500, 900)[0]
+    for found in (floating(samples), floating(torch.from_numpy(samples.copy())).numpy()):
+        np.testing.assert_array_equal(found, expected, strict=True)
 
 
 def test_samples_can_be_changed(tmp_path):

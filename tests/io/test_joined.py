@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from wespk.io.audio import audio_info, read_audio
+from wespk.io.audio import audio_info, read_audio, read_samples
 from wespk.io.job_marks import recording_state
 from wespk.io.joined import join_command, joined_paths
 from wespk.io.pipes import pipe_output
@@ -34,6 +34,13 @@ def test_a_joined_recording_is_its_parts_one_after_another_from_any_sample_to_an
         samples, rate = read_audio(spec, start, num)
         assert rate == RATE and samples.dtype == np.float32
         np.testing.assert_array_equal(samples, expected[start:][:num])
+
+
+def test_a_part_that_is_not_of_16_bits_makes_all_floating(parts):
+    spec, expected = join_command(parts[0]), parts[1]
+    assert read_samples(spec)[0].dtype == np.int16
+    soundfile.write(parts[0][1], expected[1000:1001], RATE, subtype="FLOAT")
+    np.testing.assert_array_equal(read_samples(spec, 990, 20)[0], expected[990:1010], strict=True)
 
 
 def test_only_the_files_that_are_wanted_are_decoded(parts, tmp_path):

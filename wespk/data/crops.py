@@ -17,6 +17,7 @@ import torch
 from wespk.augment.draws import below
 from wespk.data.views import FeatureViews, view_numbers
 from wespk.data.waves import WaveChunks
+from wespk.io.audio import floating
 from wespk.io.frames import RawChunks, dequantise
 from wespk.utils.errors import InputError
 from wespk.utils.seed import uniform
@@ -83,7 +84,8 @@ class WaveCrops(WaveChunks):
 
     def finish(self, batch, device):
         """Features of each part on ``device``, of a ``Batch`` that ``fetch`` began."""
-        return {part: self._finish(part, waves.to(device, non_blocking=True), batch) for part, waves in batch.inputs.items()}
+        return {part: self._finish(part, floating(waves.to(device, non_blocking=True)), batch)
+                for part, waves in batch.inputs.items()}
 
     @torch.no_grad()
     def _finish(self, part, waves, batch):

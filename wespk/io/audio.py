@@ -31,6 +31,22 @@ def read_audio(spec, start=0, num=None):
     pipes are decoded whole. Raises ``InputError`` naming the recording if it is missing, empty, truncated, of several
     channels or not finite, or ends before the part.
     """
+    samples, rate = read_samples(spec, start, num)
+    return floating(samples), rate
+
+
+def floating(samples):
+    """Samples, numpy or torch, as ``read_samples`` gives them: float32 in [-1, 1)."""
+    if isinstance(samples, np.ndarray):
+        return samples * _SCALE if samples.dtype == np.int16 else samples
+    return samples if samples.is_floating_point() else samples.float().mul_(float(_SCALE))
+
+
+def read_samples(spec, start=0, num=None):
+    """As ``read_audio``, but 16-bit samples stay int16, of half the size, of which ``floating`` makes the same.
+
+    The array may be a read-only view of the file.
+    """
     with _named(spec):
         paths = joined_paths(spec)
         if paths:
@@ -40,8 +56,7 @@ def read_audio(spec, start=0, num=None):
             header = parse_wav(content)
             if (header.coding, header.bits) == (PCM, 16):
                 first, count = _part(header.frames, header.channels, start, num)
-                samples = np.frombuffer(content, "<i2", count, header.data + 2 * first)
-                return samples * _SCALE, header.rate
+                return np.frombuffer(content, "<i2", count, header.data + 2 * first), header.rate
         return _by_soundfile(source, start, num)
 
 
@@ -81,13 +96,20 @@ def _lengths(paths):
 def _read_joined(paths, start, num):
     lengths, rate = _lengths(paths)
     first, left = _part(sum(lengths), 1, start, num)
-    pieces = [np.zeros(0, np.float32)]
+    pieces = []
     for path, length in zip(paths, lengths):
         size = min(max(length - first, 0), left)
         if size:
-            pieces.append(read_audio(path, first, size)[0])
+            pieces.append(read_samples(path, first, size)[0])
         first, left = max(first - length, 0), left - size
-    return np.concatenate(pieces), rate
+    return _join(pieces), rate
+
+
+def _join(pieces):
+    """Arrays (n,) of ``read_samples`` behind one another, as int16 if all are."""
+    if not pieces:
+        return np.zeros(0, np.float32)
+    return np.concatenate(pieces if all(p.dtype == np.int16 for p in pieces) else [floating(p) for p in pieces])
 
 
 @contextmanager
@@ -173,10 +195,10 @@ def _by_soundfile(source, start, num):
     with soundfile.SoundFile(source) as sound:
         first, count = _part(sound.frames, sound.channels, start, num)
         sound.seek(first)
-        samples = sound.read(count, dtype="float32")
+        samples = sound.read(count, dtype="int16" if sound.subtype == "PCM_16" else "float32")
         rate = sound.samplerate
     if len(samples) != count:
         raise Broken(f"truncated: its header promises {count} samples from {first} on, {len(samples)} are there")
-    if not np.isfinite(samples).all():
+    if samples.dtype != np.int16 and not np.isfinite(samples).all():
         raise Broken(f"sample {first + np.flatnonzero(~np.isfinite(samples))[0]} is NaN or infinite")
     return samples, rate
