@@ -12,8 +12,8 @@ from wespk.data.group_sampler import plan_batches
 from wespk.data.loader import stream
 from wespk.data.views import view_numbers
 from wespk.io.ark import ArkWriter, read_array, read_scp
-from wespk.io.tables import read_table, write_table
 from wespk.io.audio import floating
+from wespk.io.tables import read_table, write_table
 from wespk.utils import config
 from wespk.utils.errors import InputError
 
