@@ -1,10 +1,14 @@
 """Batches: each item once an epoch, whatever the number of processes, micro-batches and restarts."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wespk.data.group_sampler import GroupPlan
 from wespk.data.sampler import EpochPlan
 from wespk.utils.errors import InputError
 
@@ -51,6 +55,29 @@ def test_a_stream_begun_in_the_middle_goes_on_as_the_whole_would():
     assert len(rest) == len(whole[10:])
     for (e1, i1, n1), (e2, i2, n2) in zip(whole[10:], rest, strict=True):
         assert (e1, n1) == (e2, n2) and np.array_equal(i1, i2)
+
+
+@pytest.mark.parametrize("make", [lambda: EpochPlan(30, 8, 2, 1), lambda: GroupPlan(np.arange(40) % 8, 2, 8, 2, 1)])
+def test_the_next_epochs_order_is_drawn_beside_the_steps_of_this_one_and_none_beyond_the_last(make):
+    plan, drawn = make(), []
+    each, draw = plan.steps_per_epoch, plan._draw
+
+    def noted(epoch):
+        drawn.append((epoch, threading.current_thread() is threading.main_thread()))
+        return draw(epoch)
+
+    plan._draw = noted
+    batches = plan.micro_batches(2, 3 * each - 1)
+    found, limit = [next(batches)], time.monotonic() + 20
+    while len(drawn) < 2 and time.monotonic() < limit:
+        time.sleep(0.001)
+    assert drawn == [(0, True), (1, False)]
+    found += batches
+    assert drawn == [(0, True), (1, False), (2, False)]
+    alone = make()
+    wanted = [(s // each, items) for s in range(2, 3 * each - 1) for items in alone.step(*divmod(s, each))[0]]
+    for (epoch, items, _), (wanted_epoch, wanted_items) in zip(found, wanted, strict=True):
+        assert epoch == wanted_epoch and np.array_equal(items, wanted_items)
 
 
 def test_a_micro_batch_of_one_is_refused_with_the_way_out():

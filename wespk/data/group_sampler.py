@@ -40,7 +40,7 @@ class GroupPlan(EpochPlan):
                              f"for two speakers in each of {self.pieces} micro-batch(es): raise it, lower "
                              "train.accumulate, or use fewer processes")
         self.num_items = int(self._counts.sum()) * utterances
-        self._order = (None, None)
+        self._drawn = None, None
 
     @staticmethod
     def _steps(counts, wanted):
@@ -58,24 +58,21 @@ class GroupPlan(EpochPlan):
                 beyond = steps
         return max(1, filled + bool(np.minimum(counts, filled).sum() > filled * wanted))
 
-    def order(self, epoch):
-        """The items of an epoch, step by step, groups of M side by side: int64 (num_items,)."""
-        if self._order[0] != epoch:
-            random, groups = generator(self.seed, "groups", epoch), []
-            for speaker in random.permutation(len(self._items)):
-                items = random.permutation(self._items[speaker])[: self._counts[speaker] * self.utterances]
-                groups.append(items.reshape(-1, self.utterances))
-            groups = np.concatenate(groups)
-            # dealt like cards: a speaker's groups, at most as many as there are steps, go to different ones
-            dealt = [groups[first :: self.steps_per_epoch] for first in random.permutation(self.steps_per_epoch)]
-            self._bounds = np.concatenate([[0], np.cumsum([len(hand) for hand in dealt])])
-            self._order = (epoch, np.concatenate(dealt).ravel())
-        return self._order[1]
+    def _draw(self, epoch):
+        """The items, step by step, groups of M side by side: int64 (num_items,); and the first group of each step."""
+        random, groups = generator(self.seed, "groups", epoch), []
+        for speaker in random.permutation(len(self._items)):
+            items = random.permutation(self._items[speaker])[: self._counts[speaker] * self.utterances]
+            groups.append(items.reshape(-1, self.utterances))
+        groups = np.concatenate(groups)
+        # dealt like cards: a speaker's groups, at most as many as there are steps, go to different ones
+        dealt = [groups[first :: self.steps_per_epoch] for first in random.permutation(self.steps_per_epoch)]
+        return np.concatenate(dealt).ravel(), np.cumsum([0, *map(len, dealt)])
 
     def step(self, epoch, step):
         """This rank's micro-batches of a step: list of int64 arrays; and the size of the whole batch over all ranks."""
-        items = self.order(epoch)
-        first, last = self._bounds[step : step + 2]
+        items, bounds = self._of(epoch)
+        first, last = bounds[step : step + 2]
         micro = []
         for i in range(self.accumulate):
             a, b = _cut(last - first, self.pieces, self.rank * self.accumulate + i)
