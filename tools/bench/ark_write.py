@@ -1,17 +1,23 @@
 """Compressed ark writing: wespk.io.ark.ArkWriter against kaldi_native_io's (Kaldi's own C++), in one process.
 
-python tools/bench/ark_write.py        prints microseconds a matrix of 400 x 80 on both sides, and their ratio
+    . tools/path.sh; OMP_NUM_THREADS=1 python tools/bench/ark_write.py --matrices 100,200,400
+
+Matrices of --frames x 80, made up, to memory (/dev/shm); CPU time, the sides taking turns. "x" is kaldi_native_io's time
+divided by ours. Kaldi's compression methods 2, 3 and 5; both sides must write the same bytes.
 """
 
 import tempfile
-import time
+from functools import partial
 
 import kaldi_native_io
 import numpy as np
+from measuring import Rows, sizes
 
 from wespk.io.ark import ArkWriter
+from wespk.utils.cli import main
+from wespk.utils.errors import InputError
 
-MATRICES, ROUNDS = 300, 5
+METHODS = (2, 3, 5)
 
 
 def _ours(folder, matrices, method):
@@ -27,24 +33,28 @@ def _theirs(folder, matrices, method):
             ark.write(f"u{number:05d}", matrix, method)
 
 
-def _seconds(work, *arguments):
-    start = time.perf_counter()
-    work(*arguments)
-    return time.perf_counter() - start
+def bench(matrices: str = "100,200,400", frames: int = 400, rounds: int = 5):
+    """Print for every method and number of matrices a row of each side.
 
-
-def main():
-    draw = np.random.default_rng(0)
-    matrices = [(draw.normal(size=(400, 80)) * 3 + 10).astype(np.float32) for _ in range(MATRICES)]
+    Args:
+        matrices: numbers of them, separated by commas
+        frames: rows of each
+        rounds: runs of each side, of which the quickest counts
+    """
+    draw, numbers = np.random.default_rng(0), sizes(matrices)
+    made = [(draw.normal(size=(frames, 80)) * 3 + 10).astype(np.float32) for _ in range(numbers[-1])]
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:  # memory: the disk is not what is compared
-        for method in (2, 3, 5):
-            both = [[_seconds(side, folder, matrices, method) for side in (_ours, _theirs)] for _ in range(ROUNDS)]
-            ours, theirs = (min(side) / MATRICES * 1e6 for side in zip(*both))
-            with open(f"{folder}/ours.ark", "rb") as a, open(f"{folder}/theirs.ark", "rb") as b:
-                same = "same bytes" if a.read() == b.read() else "BYTES DIFFER"
-            ratio = f"ratio {theirs / ours:.1f}"
-            print(f"method {method}: wespk {ours:.0f} us, kaldi_native_io {theirs:.0f} us, {ratio}, {same}")
+        for method in METHODS:
+            rows = Rows(f"method {method}")
+            for number in numbers:
+                sides = {name: partial(write, folder, made[:number], method)
+                         for name, write in (("kaldi_native_io", _theirs), ("wespk", _ours))}  # fmt: skip
+                spent = rows.compare(number, sides, rounds)
+                with open(f"{folder}/ours.ark", "rb") as a, open(f"{folder}/theirs.ark", "rb") as b:
+                    if a.read() != b.read():
+                        raise InputError(f"method {method}: the two sides' bytes differ")
+            print(f"{min(spent['wespk'].cpu) / number * 1e6:>12.0f} us a matrix, same bytes as kaldi_native_io", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(bench)

@@ -1,16 +1,20 @@
-"""EER and minDCF of 10 million scores: wespk.metrics against scikit-learn's roc_curve, in one process.
+"""EER and minDCF of many scores: wespk.metrics against scikit-learn's roc_curve, in one process.
 
-OMP_NUM_THREADS=1 python tools/bench/metrics.py        prints seconds on both sides, and their ratio
+    . tools/path.sh; OMP_NUM_THREADS=1 python tools/bench/metrics.py --trials 100000,1000000,10000000
+
+CPU time, the sides taking turns; "x" is scikit-learn's time divided by ours.
 """
 
-import time
+from functools import partial
 
 import numpy as np
+from measuring import Rows, sizes
 from sklearn.metrics import roc_curve
 
 from wespk.metrics import eer, min_dcf
+from wespk.utils.cli import main
 
-TRIALS, ROUNDS, P_TARGET = 10_000_000, 3, 0.01
+P_TARGET, SHARES = 0.01, (0.5, 0.05)
 
 
 def _ours(scores, labels):
@@ -24,23 +28,23 @@ def _theirs(scores, labels):
     return misses[at], (P_TARGET * misses + (1 - P_TARGET) * false_alarms).min() / P_TARGET
 
 
-def _seconds(work, *arguments):
-    start = time.perf_counter()
-    found = work(*arguments)
-    return time.perf_counter() - start, found
+def bench(trials: str = "300000,1000000,3000000", rounds: int = 3):
+    """Print for either share of targets and every number of trials a row of each side.
 
-
-def main():
-    draw = np.random.default_rng(0)
-    for share in (0.5, 0.05):
-        labels = (draw.random(TRIALS) < share).astype(np.int8)
-        scores = draw.normal(size=TRIALS) + 3 * labels
-        both = [[_seconds(side, scores, labels) for side in (_ours, _theirs)] for _ in range(ROUNDS)]
-        ours, theirs = (min(seconds for seconds, _ in side) for side in zip(*both))
-        apart = max(abs(a - b) for a, b in zip(both[0][0][1], both[0][1][1]))
-        print(f"{TRIALS} trials, {share:.0%} targets: wespk {ours:.2f} s, scikit-learn {theirs:.2f} s, "
-              f"ratio {theirs / ours:.1f}, results {apart:.0e} apart")  # fmt: skip
+    Args:
+        trials: numbers of them, separated by commas
+        rounds: runs of each side, of which the quickest counts
+    """
+    draw, numbers = np.random.default_rng(0), sizes(trials, least=100)
+    for share in SHARES:
+        rows = Rows("trials")
+        for number in numbers:
+            labels = (draw.random(number) < share).astype(np.int8)
+            scores = draw.normal(size=number) + 3 * labels
+            sides = {"scikit-learn": partial(_theirs, scores, labels), "wespk": partial(_ours, scores, labels)}
+            both = [side.found for side in rows.compare(number, sides, rounds).values()]
+            print(f"{share:>12.0%} targets, results {max(abs(a - b) for a, b in zip(*both)):.0e} apart", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(bench)
