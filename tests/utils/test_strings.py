@@ -93,7 +93,7 @@ def copied(strings):
     os.wait()
     return int(os.read(read, 100))
 
-names = [f"id{i:07d}-Xq3vT0zWk5s-{i:05d}" for i in range(60_000)]
+names = [f"id{i:07d}-Xq3vT0zWk5s-{i:05d}" for i in range(120_000)]
 packed = PackedStrings(names)
 print(copied(names), copied(packed), packed.data.nbytes // 1000)
 """
@@ -103,5 +103,5 @@ print(copied(names), copied(packed), packed.data.nbytes // 1000)
 def test_a_forked_process_that_reads_them_all_copies_none():
     words = subprocess.run([sys.executable, "-c", _FORKED], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
     listed, packed, size = map(int, words)  # kB
-    assert listed > size / 2  # the measure sees what Python objects cost
-    assert packed < size / 10
+    assert listed > size  # the measure sees what Python objects cost
+    assert packed < size / 4  # a process's own doings take some hundred kB

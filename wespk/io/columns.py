@@ -102,20 +102,20 @@ def _plain_block(text):
     if at[0] == 0 or (np.diff(at) == 1).any() or (first == lines).any():
         return None  # blanks at either end of a line or several together; a key without a value
     ends, key_ends = at[lines], at[first]
-    if not text.isascii() and not _decodes(text, data[ends - 1]):
+    if not text.isascii() and not _decodes(text, ends[data[ends - 1] >= 128]):
         return None
     starts = np.zeros(len(lines), np.int64)
     starts[1:] = ends[:-1] + 1
     return Block(data, starts, key_ends, key_ends + 1, ends)
 
 
-def _decodes(text, last):
-    """Whether bytes are UTF-8, with values whose ``last`` bytes (n,) cannot be of a blank that Unicode knows."""
+def _decodes(text, ends):
+    """Whether bytes are UTF-8, with no blank that Unicode alone knows before any of the ``ends`` (n,)."""
     try:
         text.decode()
     except UnicodeDecodeError:
         return False
-    return not (last >= 128).any()
+    return not any(text[max(0, end - 4) : end].decode(errors="ignore")[-1].isspace() for end in ends.tolist())
 
 
 def _odd_block(text):
