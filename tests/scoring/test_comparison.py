@@ -240,6 +240,21 @@ def test_curves_that_cannot_be_drawn_are_missing_and_the_tables_are_not(folder):
     assert "curves" not in found and len(found["tables"]) == 2 and "seed1-lm/metrics.jsonl:1: not what" in found["missing"][2]
 
 
+def test_a_part_of_the_grid_against_another_baseline_is_what_a_grid_of_it_would_tell(folder, capsys):
+    line = ["--grid", f"{folder.path}/g.yaml", "--root", f"{folder.root}", "--data", f"{folder.data}", "--bootstrap", "20"]
+    main(compare_systems, [*line, "--systems", "b,b-lm", "--baseline", "b", "--out", str(folder.path / "part")])
+    folder.define(baseline="b", systems={"b": {"stop_stage": 8}})
+    main(compare_systems, [*line, "--out", str(folder.path / "whole")])
+    part, whole = (json.loads((folder.path / out / "comparison.json").read_text()) for out in ("part", "whole"))
+    assert part == whole and systems_of(part["tables"][0]) == ["b", "b-lm"]
+    folder.define()
+    for words, says in ((["--systems", "b"], "the baseline 'a' is not among the systems b: name it"),
+                        (["--systems", "a,bb"], "the grid 'g' has no system 'bb'"), (["--baseline", "c"], "has no system 'c'")):
+        with pytest.raises(SystemExit):
+            main(compare_systems, [*line, *words])
+        assert says in capsys.readouterr().err
+
+
 def test_the_command_writes_the_same_files_every_time(folder, capsys):
     line = ["--grid", f"{folder.path}/g.yaml", "--root", f"{folder.root}", "--data", f"{folder.data}", "--bootstrap", "20"]
     written = []

@@ -4,7 +4,8 @@ from wespk.utils.cli import listed, main
 
 
 def compare_systems(grid: str, root: str, data: str, out: str = "", without: str = "", bootstrap: int = 0,
-                    seed: int = 42, p_targets: str = "0.01,0.05", evaluate: str = ""):
+                    seed: int = 42, p_targets: str = "0.01,0.05", evaluate: str = "", systems: str = "",
+                    baseline: str = ""):  # fmt: skip
     """Means over seeds, 95 % intervals and paired tests against a baseline, from the score files of a grid.
 
     Writes COMPARISON.md, comparison.json, comparison.tsv, for a grid with a second axis charts of the EER, and for one
@@ -24,6 +25,8 @@ def compare_systems(grid: str, root: str, data: str, out: str = "", without: str
         p_targets: prior probabilities of a target, for minDCF, comma-separated
         evaluate: further data folders that the experiments were evaluated on in EXP/on/NAME, NAME=FOLDER words,
             comma-separated; their lists are called NAME/LIST
+        systems: of the grid's systems these alone, comma-separated: the p values are then corrected for their number
+        baseline: what they are compared with, in place of the grid's
     """
     import json
     from pathlib import Path
@@ -32,7 +35,7 @@ def compare_systems(grid: str, root: str, data: str, out: str = "", without: str
     from wespk.metrics.comparison_report import CURVES, charts, markdown, tsv
     from wespk.scoring.comparison import compare_experiments
     from wespk.utils.errors import InputError
-    from wespk.utils.grid import read_grid
+    from wespk.utils.grid import part_of, read_grid
 
     try:
         priors = [float(word) for word in listed(p_targets)]
@@ -44,7 +47,8 @@ def compare_systems(grid: str, root: str, data: str, out: str = "", without: str
     elsewhere = dict(word.partition("=")[::2] for word in listed(evaluate))
     if not all(elsewhere.values()):
         raise InputError(f"--evaluate takes NAME=FOLDER words separated by commas, not '{evaluate}'")
-    found = compare_experiments(read_grid(grid), root, data, left_out, priors, bootstrap or None, seed, elsewhere)
+    chosen = part_of(read_grid(grid), listed(systems), baseline)
+    found = compare_experiments(chosen, root, data, left_out, priors, bootstrap or None, seed, elsewhere)
     folder, text = Path(out or root), markdown(found)
     write_text(folder / "COMPARISON.md", text)
     write_text(folder / "comparison.json", json.dumps(found, indent=1) + "\n")

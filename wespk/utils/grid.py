@@ -24,7 +24,7 @@ them in seedN-lm.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wespk.utils.config import read_yaml
@@ -102,6 +102,23 @@ class Grid:
     def folder(self, row, level, seed):
         """Where the experiment of a row lies, relative to the grid's folder."""
         return folder_of(row.system, level, seed) + (FINE_TUNED if row.fine_tuned else "")
+
+
+def part_of(grid, systems=(), baseline=""):
+    """``grid`` with these of its rows alone (all, if none is named) and another baseline (its own, if none is named).
+
+    Raises ``InputError`` for names that it does not have, and for a baseline that is not among the rows.
+    """
+    names = [row.name for row in grid.rows]
+    strange = next((name for name in (*systems, *filter(None, [baseline])) if name not in names), None)
+    if strange is not None:
+        raise InputError(f"the grid '{grid.name}' has no system '{strange}'{nearest(strange, names)}")
+    baseline = baseline or grid.baseline
+    if systems and baseline not in systems:
+        raise InputError(f"the baseline '{baseline}' is not among the systems {', '.join(systems)}: name it as well, or another")
+    rows = tuple(row for row in grid.rows if not systems or row.name in systems)
+    runs = tuple(run for run in grid.runs if run.system in {row.system for row in rows})
+    return replace(grid, rows=rows, runs=runs, baseline=baseline)
 
 
 def folder_of(system, level, seed):
