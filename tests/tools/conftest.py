@@ -1,8 +1,18 @@
-"""Recipe folders with fake entry points."""
+"""Recipe folders with fake entry points, and benchmarks as modules."""
+
+import importlib
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.tools.staged_recipe import Stages, as_kept, keep_copy
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """bench("fbank"): tools/bench/fbank.py as a module, which finds those beside it."""
+    monkeypatch.syspath_prepend(str(ROOT / "tools" / "bench"))
+    return importlib.import_module
 
 
 @pytest.fixture

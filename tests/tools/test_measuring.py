@@ -7,18 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from wespk.utils.errors import InputError
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc")
 
 
 @pytest.fixture
-def measuring(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "tools" / "bench"))
-    import measuring
-
-    return measuring
+def measuring(bench):
+    return bench("measuring")
 
 
 def fill(megabytes):

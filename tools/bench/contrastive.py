@@ -3,13 +3,15 @@
     . tools/path.sh; python tools/bench/contrastive.py --numbers 512,1024,2048,4096
 
 Both sides compute on the same embeddings, labels and class vectors; a step is forward and backward, and its figure the
-least by the wall clock, the sides taking turns. Memory is the peak of what torch allocates during a step, counted by its profiler on the CPU
+least, the sides taking turns: of CPU time on a CPU, by the wall clock on a GPU. Memory is the peak of what torch allocates during a step, counted by its profiler on the CPU
 and by its allocator on a GPU, and printed in units of one float32 matrix of all pairs, N x N; besides the pairs
 it has what is of size (N, dim) and, with attention, (N, classes). "x" is the plain figure
-divided by ours; "difference" the largest relative one between the sides' gradients.
+divided by ours; "exponents" the powers of N by which the time of either side has grown so far; "difference" the largest relative one between the sides' gradients.
 """
 
 import time
+
+from measuring import growth, sizes
 
 from wespk.utils.cli import main
 
@@ -50,11 +52,12 @@ def _step(side, loss, embeddings, labels):
 def _seconds(device, *step):
     import torch
 
-    start = time.perf_counter()
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
+    start = clock()
     _step(*step)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _peak(device, *step):
@@ -79,8 +82,8 @@ def _peak(device, *step):
     return peak
 
 
-def bench(numbers: str = "512", views: int = 2, dim: int = 192, classes: int = 1211, device: str = "cpu", threads: int = 1,
-          rounds: int = 9):
+def bench(numbers: str = "512,1024,2048", views: int = 2, dim: int = 192, classes: int = 1211, device: str = "cpu", threads: int = 1,
+          rounds: int = 5):
     """Print a line for every loss and number of embeddings.
 
     Args:
@@ -99,8 +102,9 @@ def bench(numbers: str = "512", views: int = 2, dim: int = 192, classes: int = 1
     torch.set_num_threads(threads)
     where = torch.device(device)
     print(f"{views} views, dim {dim}, {classes} classes, {device}, {threads} threads")
-    print(f"{'loss':>26} {'N':>6} {'plain ms':>9} {'ours ms':>9} {'x':>5} {'plain NxN':>9} {'ours NxN':>9} {'x':>5} {'difference':>11}")
-    for number in (int(word) for word in numbers.split(",")):
+    print(f"{'loss':>26} {'N':>6} {'plain ms':>9} {'ours ms':>9} {'x':>5} {'plain NxN':>9} {'ours NxN':>9} {'x':>5} {'exponents':>10} {'difference':>11}")
+    had = {}
+    for number in sizes(numbers, least=2 * views):
         for conf in CONFS:
             torch.manual_seed(0)
             loss = build_loss(conf, dim, classes).to(where)
@@ -110,10 +114,14 @@ def bench(numbers: str = "512", views: int = 2, dim: int = 192, classes: int = 1
             gradients = [_step(*side).clone() for side in sides]
             apart = ((gradients[0] - gradients[1]).abs().max() / gradients[0].abs().max()).item()
             times = [min(both) for both in zip(*([_seconds(where, *side) for side in sides] for _ in range(rounds)))]
+            past = had.setdefault("+".join(conf.values()), [])
+            past.append((number, *times))
+            done, plain, own = zip(*past)
+            powers = f"{growth(done, plain):.2f} {growth(done, own):.2f}" if len(past) > 1 else "-"
             peaks = [_peak(where, *side) / (4 * number**2) for side in sides]
             print(f"{'+'.join(conf.values()):>26} {number:>6} {1000 * times[0]:>9.2f} {1000 * times[1]:>9.2f} "
                   f"{times[0] / times[1]:>5.2f} {peaks[0]:>9.2f} {peaks[1]:>9.2f} {peaks[0] / peaks[1]:>5.1f} "
-                  f"{apart:>11.1e}", flush=True)  # fmt: skip
+                  f"{powers:>10} {apart:>11.1e}", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -66,10 +66,10 @@ def bench(model: str = "resnet34", utterances: str = "4,8,16", seconds: float = 
     network = build_model(_MODELS.get(model, {"name": model})).to(where)
     size = max_frames_for(where, max_frames)
     print(f"{model} on {where}, {threads} thread(s), batches of at most {size} frames")
-    rows = Rows("utterances", where.type)
+    rows = Rows("utterances", str(where))
     for count in sizes(utterances):
         feats = _features(count, seconds)
-        spent = rows.compare(count, _sides(network, feats, where, size), rounds, where.type)
+        spent = rows.compare(count, _sides(network, feats, where, size), rounds, str(where))
         batches = length_batches([len(x) for x in feats], size)
         padded, frames = sum(len(b) * max(len(feats[i]) for i in b) for b in batches), sum(map(len, feats))
         distance, difference = _distances(*(side.found for side in spent.values()))

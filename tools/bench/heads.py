@@ -2,14 +2,14 @@
 
     . tools/path.sh; python tools/bench/heads.py --loss sphereface2 --classes 6000,18000,100000,1000000 --processes 2
 
-All sides compute on the same embeddings, labels and weights; a step is forward and backward, and its figure the median
-by the wall clock. Memory is the peak during the steps beyond what lay there before: weights are not in it, their
+All sides compute on the same embeddings, labels and weights; a step is forward and backward, and its figure the median: of
+CPU time on a CPU, by the wall clock on a GPU. Memory is the peak during the steps beyond what lay there before: weights are not in it, their
 gradients are. It is what torch allocated on a GPU, and the resident set of the process on the CPU; of the processes
 of the split head, which also goes block by block, the largest. "x" is the dense figure divided by the side's own;
-"difference" the largest relative one between the sides' losses. A side that would not fit into memory is skipped.
+"exponent" the power of the number of classes by which a side's time has grown so far; "difference" the largest relative
+one between the sides' losses. A side that would not fit into memory is skipped.
 """
 
-import ctypes
 import math
 import os
 import socket
@@ -18,32 +18,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from measuring import growth, peak_memory, reset_peak, sizes
+
 from wespk.utils.cli import main
 from wespk.utils.errors import InputError
 
 SIDES = ("dense", "blocked", "split")
-
-
-def _peak(device):
-    """Peak bytes since ``_reset_peak``."""
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    status = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line.split()[1] for line in status if line.startswith("VmHWM:")))
-
-
-def _reset_peak(device):
-    """Start a new peak; returns the bytes in use now."""
-    import torch
-
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return torch.cuda.memory_allocated(device)
-    ctypes.CDLL(None).malloc_trim(0)  # give freed memory back, so that it does not hide a new peak
-    Path("/proc/self/clear_refs").write_text("5")  # the kernel's way to forget the high-water mark
-    return _peak(device)
 
 
 def _available(device):
@@ -74,18 +54,19 @@ def _measure(head, embeddings, labels, rounds):
     import torch
 
     device, times = embeddings.device, []
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
     for i in range(rounds + 1):  # the first warms up
         head.zero_grad(set_to_none=True)
         if i == 1:
-            before = _reset_peak(device)
+            before = reset_peak(str(device))
         embeddings.grad = None
-        start = time.perf_counter()
+        start = clock()
         loss = head(embeddings, labels)
         loss.backward()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - start)
-    peak = _peak(device) - before
+        times.append(clock() - start)
+    peak = peak_memory(str(device)) - before
     head.zero_grad(set_to_none=True)
     return statistics.median(times[1:]), peak, loss.item()
 
@@ -139,7 +120,7 @@ def _measure_whole(conf, classes, batch, dim, where, rounds):
     return _measure(head.to(where), embeddings.to(where).requires_grad_(), labels.to(where), rounds)
 
 
-def bench(loss: str = "sphereface2", classes: str = "6000,18000,100000,1000000", batch: int = 256, dim: int = 256,
+def bench(loss: str = "sphereface2", classes: str = "2000,6000,18000", batch: int = 256, dim: int = 256,
           block: int = 4096, device: str = "cpu", threads: int = 1, rounds: int = 5, processes: int = 0):
     """Print a line for every number of classes and side.
 
@@ -163,8 +144,9 @@ def bench(loss: str = "sphereface2", classes: str = "6000,18000,100000,1000000",
     torch.set_num_threads(threads)
     where = torch.device(device)
     print(f"{loss}, batch {batch}, dim {dim}, blocks of {block}, {device}, {threads} threads, {processes} processes")
-    print(f"{'classes':>9} {'side':>8} {'ms':>9} {'x':>6} {'MiB':>8} {'x':>6} {'difference':>11}", flush=True)
-    for count in (int(word) for word in classes.split(",")):
+    print(f"{'classes':>9} {'side':>8} {'ms':>9} {'x':>6} {'MiB':>8} {'x':>6} {'exponent':>8} {'difference':>11}", flush=True)
+    had = {side: [] for side in SIDES}
+    for count in sizes(classes):
         dense = (math.nan, math.nan, math.nan)
         for side in SIDES if processes else SIDES[:2]:
             start = f"{count:>9} {side:>8}"
@@ -179,8 +161,10 @@ def bench(loss: str = "sphereface2", classes: str = "6000,18000,100000,1000000",
                 figures = _measure_whole(conf, count, batch, dim, where, rounds)
             dense = figures if side == "dense" else dense
             seconds, peak, value = figures
+            had[side].append((count, seconds))
+            power = growth(*zip(*had[side]))
             print(f"{start} {1000 * seconds:>9.1f} {dense[0] / seconds:>6.2f} {peak / 2**20:>8.0f} "
-                  f"{dense[1] / max(peak, 4096):>6.1f} {abs(value - dense[2]) / abs(value):>11.1e}", flush=True)
+                  f"{dense[1] / max(peak, 4096):>6.1f} {'-' if math.isnan(power) else f'{power:.2f}':>8} {abs(value - dense[2]) / abs(value):>11.1e}", flush=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,14 +56,23 @@ def sizes(text, least=1):
     return found
 
 
-def peak_memory():
-    """Bytes of this process's resident set at its peak since ``reset_peak``, or its start. Linux only."""
+def peak_memory(device="cpu"):
+    """Bytes at the peak since ``reset_peak``, or the start: of this process's resident set, or of what torch gave out on a GPU.
+
+    The former is read from /proc, so on Linux only.
+    """
+    if device != "cpu":
+        return importlib.import_module("torch").cuda.max_memory_allocated(device)
     status = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(line.split()[1] for line in status if line.startswith("VmHWM:")))
 
 
-def reset_peak():
-    """Forget the peak; returns the bytes resident now. Freed memory goes back first, so that it hides no new peak."""
+def reset_peak(device="cpu"):
+    """Forget the peak; returns the bytes in use now. Freed memory goes back first, so that it hides no new peak."""
+    if device != "cpu":
+        cuda = importlib.import_module("torch").cuda
+        cuda.reset_peak_memory_stats(device)
+        return cuda.memory_allocated(device)
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     return peak_memory()
@@ -122,14 +132,15 @@ def turns(sides, rounds=5, device="cpu"):
     """{name: Spent} of {name: function without arguments}, each called once to warm up, then in turn ``rounds`` times.
 
     The peak is that of the call that warms up, beyond what lay there before.
-    device: cuda waits for the GPU's work at the end of each call.
+    device: cpu, or cuda or cuda:N, which waits for the GPU's work at the end of each call and tells its memory.
     """
-    wait = (lambda: None) if device == "cpu" else importlib.import_module("torch").cuda.synchronize
+    wait = (lambda: None) if device == "cpu" else partial(importlib.import_module("torch").cuda.synchronize, device)
     spent = {}
     for name, work in sides.items():
-        before = reset_peak()
+        before = reset_peak(device)
         found = work()
-        spent[name] = Spent([], [], found, max(0, peak_memory() - before))
+        wait()
+        spent[name] = Spent([], [], found, max(0, peak_memory(device) - before))
     for _ in range(rounds):
         for name, work in sides.items():
             wait()

@@ -3,11 +3,14 @@
     . tools/path.sh; python tools/bench/without_labels.py --config egs/voxceleb/selfsup/conf/minivox_sdpn.yaml --batches 32,128
 
 Crops are random and lie on the device. A step is forward, backward, optimiser and teacher, as the trainer does it; its
-figure is the least by the wall clock. "kept": what the graph holds for the way back, at its most, each storage counted once;
-"peak": the most that a GPU's allocator gave out in a step. "x": of one piece divided by that of micro-batches.
+figure is the least, of CPU time on a CPU and by the wall clock on a GPU. "kept": what the graph holds for the way back, at
+its most, each storage counted once; "peak": the most that a GPU's allocator gave out in a step. "x": of one piece divided
+by that of micro-batches. "exponents": the powers of the batch size by which the time of either has grown so far.
 """
 
 import time
+
+from measuring import growth, sizes
 
 from wespk.utils.cli import main
 
@@ -65,21 +68,22 @@ def _measure(objective, optimizer, pieces, where, rounds):
     import torch
 
     kept, times, peak = Kept(), [], None
+    clock = time.perf_counter if where.type == "cuda" else time.process_time
     with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda held: held.tensor):
         _step(objective, optimizer, pieces)
     if where.type == "cuda":
         torch.cuda.reset_peak_memory_stats(where)
     for _ in range(rounds):
-        start = time.perf_counter()
+        start = clock()
         _step(objective, optimizer, pieces)
         if where.type == "cuda":
             torch.cuda.synchronize(where)
             peak = torch.cuda.max_memory_allocated(where) / 2**20
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return min(times), kept.peak / 2**20, peak
 
 
-def bench(config: str, batches: str = "32", micro: int = 16, set: str = "", device: str = "cpu", threads: int = 1,
+def bench(config: str, batches: str = "8,16,32", micro: int = 4, set: str = "", device: str = "cpu", threads: int = 1,
           rounds: int = 3):
     """Print a line for every batch size.
 
@@ -105,15 +109,19 @@ def bench(config: str, batches: str = "32", micro: int = 16, set: str = "", devi
     objective, crops, dim = build_objective(conf, 0).to(where), conf["crops"], conf["model"]["feat_dim"]
     optimizer = build_optimizer(objective, conf["optimizer"])
     print(objective.summary(), f"; {device}, {threads} threads, micro-batches of {micro}", sep="")
-    print(f"{'batch':>6} {'s, one piece':>12} {'s, micro':>9} {'x':>5} {'MiB kept':>9} {'micro':>7} {'x':>5} {'MiB peak':>9} {'micro':>7}")
-    for batch in (int(word) for word in batches.split(",")):
+    print(f"{'batch':>6} {'s, one piece':>12} {'s, micro':>9} {'x':>5} {'MiB kept':>9} {'micro':>7} {'x':>5} {'exponents':>10} {'MiB peak':>9} {'micro':>7}")
+    had = []
+    for batch in sizes(batches):
         whole = {part: torch.randn(batch, crops[f"{part}_number"], crops[f"{part}_frames"], dim, device=where)
                  for part in ("teacher", "student") if crops[f"{part}_number"]}  # fmt: skip
         pieces = [{part: value[first : first + micro] for part, value in whole.items()} for first in range(0, batch, micro)]
         one, many = (_measure(objective, optimizer, cut, where, rounds) for cut in ([whole], pieces))
+        had.append((batch, one[0], many[0]))
+        done, *both = zip(*had)
+        powers = " ".join(f"{growth(done, times):.2f}" for times in both) if len(had) > 1 else "-"
         peaks = " ".join("-" if p is None else f"{p:.0f}" for p in (one[2], many[2]))
         print(f"{batch:>6} {one[0]:>12.3f} {many[0]:>9.3f} {one[0] / many[0]:>5.2f} {one[1]:>9.1f} {many[1]:>7.1f} "
-              f"{one[1] / many[1]:>5.1f} {peaks}", flush=True)  # fmt: skip
+              f"{one[1] / many[1]:>5.1f} {powers:>10} {peaks}", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":
