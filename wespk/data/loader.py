@@ -76,7 +76,7 @@ class _Packed:
 
 
 class _Fetch(Dataset):
-    """Maps (epoch, items, whole) to a Batch (a worker packs it); an error comes back as a value, so that its message stays
+    """Maps (epoch, items, whole) to a Batch, which a worker packs; an error comes back as a value: its message stays
     readable.
     """
 

@@ -22,6 +22,7 @@ from wespk.training.validation import validation
 from wespk.utils import config, dist
 from wespk.utils.errors import InputError
 from wespk.utils.log import get_logger
+from wespk.utils.memory import keep_freed_memory
 from wespk.utils.seed import seed_everything
 
 
@@ -122,6 +123,8 @@ def _train(conf, exp, train_data, dev_data, device, musan, rirs, world):
     if dist.is_main():
         _announce(logger, conf, source, trainer, derived)
         experiment.requeue.unlink(missing_ok=True)
+    if device.type == "cpu":
+        keep_freed_memory()
     return trainer.run()
 
 
