@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from wespk.io import columns
@@ -50,6 +50,11 @@ def path(tmp_path, monkeypatch):
 
 @_shared
 @given(text=_odd, names=st.booleans())
+@example(text="a v\u00a0\n".encode(), names=False)
+@example(text=b" a v\n", names=False)
+@example(text=b"a v\n\nb w\n", names=True)
+@example(text=b"a v\nb\n", names=True)
+@example(text="b é\na v\nb w\n".encode(), names=False)
 def test_texts_and_names_are_those_of_the_plain_reader_and_so_are_its_complaints(path, text, names):
     path.write_bytes(text)
     assert outcome(lambda: table_of(path, Names() if names else Texts())) == outcome(lambda: list(read_table(path).items()))

@@ -5,7 +5,7 @@
 Folders of made-up tables (utt2spk, spk2utt, wav.scp, utt2dur, utt2num_frames, feats.scp; 50 utterances a speaker). Each
 side works in a process of its own. The plain side of the check is the walk that names defects, that of the index the
 same tables read into dicts and lists; both must find the same. Then loader workers are forked and fetch chunks: their own
-memory, which they share with nobody, shows what of the index each copies.
+memory, which they share with nobody, shows what of the index each copies (the dicts are only looked up in).
 """
 
 import os
@@ -56,12 +56,8 @@ class Dicts:
         self.labels = label_speakers(self.keys, read_table(folder / "utt2spk"), "utt2spk")[1]
 
     def fetch(self, epoch, items):
-        from wespk.io.ark import read_array
-
-        for item in items:
-            key = self.keys[item]
-            read_array(self.places[key], key)[: self.frames[key]]
-        return self.labels[items]
+        keys = [self.keys[item] for item in items]
+        return [(self.places[key], self.frames[key]) for key in keys], self.labels[items]
 
 
 def index_by_dicts(folder):

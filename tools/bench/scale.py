@@ -14,37 +14,17 @@ import time
 from pathlib import Path
 
 import numpy as np
+from made_up_tables import UTTERANCES_OF_A_SPEAKER, make_tables
 from measuring import apart, extrapolate
 
-from wespk.io.tables import write_table
 from wespk.utils import config
 from wespk.utils.cli import main
 from wespk.utils.errors import InputError
 
-UTTERANCES_OF_A_SPEAKER = 50
 TARGETS = (10**6, 10**7, 10**8)
 SPEAKER_TARGETS = (10**4, 10**5, 10**6)
 SECONDS_OF_AN_UTTERANCE = 8  # VoxCeleb's mean
 EMBEDDING = 256
-
-
-def make_tables(folder, number):
-    """A data folder of ``number`` utterances whose features are all one matrix."""
-    from wespk.io.ark import ArkWriter
-
-    keys = [f"id{i // UTTERANCES_OF_A_SPEAKER:07d}-Xq3vT0zWk5s-{i % UTTERANCES_OF_A_SPEAKER:05d}" for i in range(number)]
-    write_table(folder / "utt2spk", {key: key[:9] for key in keys})
-    lines = {}
-    for key in keys:
-        lines.setdefault(key[:9], []).append(key)
-    write_table(folder / "spk2utt", {speaker: " ".join(of) for speaker, of in lines.items()})
-    write_table(folder / "wav.scp", {key: f"/corpora/voxceleb2/dev/wav/{key.replace('-', '/')}.wav" for key in keys})
-    write_table(folder / "utt2dur", dict.fromkeys(keys, "8.00"))
-    write_table(folder / "utt2num_frames", dict.fromkeys(keys, "798"))
-    with ArkWriter(folder / "one.ark", folder / "one.scp", compress=True) as ark:
-        ark.write("one", np.random.default_rng(0).normal(size=(798, 80)).astype(np.float32))
-    place = (folder / "one.scp").read_text().split()[1]
-    write_table(folder / "feats.scp", dict.fromkeys(keys, place))
 
 
 def check_tables(folder, _):

@@ -25,16 +25,17 @@ def told_shorter(number, frames):
 
 
 def chosen(kept, *columns):
-    """The rows ``kept`` (n,), which rise, of each column; if that is all, the columns themselves. One comes alone."""
-    if len(kept) < len(columns[0]):
-        columns = [column.take(kept) for column in columns]
+    """The rows of each column where ``kept``, bool (N,), says so; if all, the columns themselves. One comes alone."""
+    if not kept.all():
+        rows = np.flatnonzero(kept)
+        columns = [column.take(rows) for column in columns]
     return columns if len(columns) > 1 else columns[0]
 
 
 def keep_long(lengths, least, what):
-    """Positions of the items at least ``least`` long; raises ``InputError`` when none is. ``what`` is the unit."""
-    kept = np.flatnonzero(lengths >= least)
-    if not len(kept):
+    """Which items are at least ``least`` long, bool (N,); raises ``InputError`` when none is. ``what`` is the unit."""
+    kept = lengths >= least
+    if not kept.any():
         raise InputError(f"none of {len(lengths)} training utterances has data.min_frames={least} {what}; "
                          f"the longest has {lengths.max(initial=0)}: lower data.min_frames")
     return kept
@@ -68,17 +69,18 @@ class FeatureChunks:
             raise InputError(f"{scp} does not exist: compute the features first (stage 2)")
         check_stamp(data_dir, conf["features"])
         keys, places = read_column(scp, Specs())
-        path, own = data_dir / "utt2num_frames", np.arange(len(keys))
+        path, kept = data_dir / "utt2num_frames", np.ones(len(keys), bool)
         lengths = column_of(path, Integers(), keys, _lacks(path, f", which is in {scp}"))
         if not conf["data"]["speed_copies"]:
-            own = without_speed_copies(keys, conf["copies"]["speeds"])
-        self.speed_copies, found = len(keys) - len(own), len(own)  # left out; found
+            kept = without_speed_copies(keys, conf["copies"]["speeds"])
+        numbers = [len(keys), np.count_nonzero(kept)]  # of those left
         if labelled:
-            own = own[with_label(conf, data_dir, chosen(own, keys))]
-        self.without_label = found - len(own)
-        kept = keep_long(lengths[own], conf["data"]["min_frames"], "frames")
-        self.too_short = len(own) - len(kept)
-        self.keys, places, lengths = chosen(own[kept], keys, places, lengths)
+            kept[kept] = with_label(conf, data_dir, chosen(kept, keys))
+        numbers.append(np.count_nonzero(kept))
+        kept[kept] = keep_long(chosen(kept, lengths), conf["data"]["min_frames"], "frames")
+        numbers.append(np.count_nonzero(kept))
+        self.speed_copies, self.without_label, self.too_short = (a - b for a, b in zip(numbers, numbers[1:]))
+        self.keys, places, lengths = chosen(kept, keys, places, lengths)
         self.speakers, self.labels, self.relabelled = (label_for_training(conf, data_dir, self.keys) if labelled
                                                        else unlabelled(self.keys))
         self.reader = FrameReader(places, self.keys, lengths)

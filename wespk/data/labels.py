@@ -51,20 +51,20 @@ def label_for_training(conf, data_dir, utterances):
 
 
 def with_label(conf, data_dir, utterances):
-    """Positions of those ``utterances`` (``PackedStrings``) of ``data_dir`` that configuration ``conf`` has a label for.
+    """Which ``utterances`` (``PackedStrings``) of ``data_dir`` configuration ``conf`` has a label for: bool (N,).
 
     All of them, but for those that labels.file does not list. Raises ``InputError`` if that is not there, or lists
     utterances that are not in the folder.
     """
     if not conf["labels"]["file"]:
-        return np.arange(len(utterances))
+        return np.ones(len(utterances), bool)
     listed, _ = labels = _listed(conf)
     odd = utterances.find(listed) < 0
     if odd.any():
         first = listed[int(np.argmax(odd))]
         raise InputError(f"labels.file={conf['labels']['file']} has a label for '{first}', which is not in {data_dir}: "
                          "give labels that were made for this data (run.sh: --stage 8 makes pseudo-labels anew)")
-    return np.flatnonzero(_lines_for(labels, conf, utterances)[0] >= 0)
+    return _lines_for(labels, conf, utterances)[0] >= 0
 
 
 def _listed(conf):

@@ -7,12 +7,12 @@ from wespk.utils.errors import InputError
 
 
 def without_speed_copies(keys, speeds):
-    """Those of ``keys`` (``PackedStrings``) that are no copy of another one of them at one of ``speeds``: positions (n,)."""
+    """Which of ``keys`` (``PackedStrings``) are no copy of another one of them at one of ``speeds``: bool (N,)."""
     kept = np.ones(len(keys), bool)
     for factor in speeds:
         at, originals = keys.stripped(prefix=speed_name("", factor))
         kept[at[keys.find(originals) >= 0]] = False
-    return np.flatnonzero(kept)
+    return kept
 
 
 def number_speakers(column, source):

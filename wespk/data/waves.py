@@ -86,12 +86,12 @@ class WaveChunks:
             raise InputError(f"{data_dir / 'segments'}: training on waveforms takes whole recordings, not segments; set "
                              "data.input=feats, or cut the recordings")
         keys, specs = read_column(data_dir / "wav.scp", Texts())
-        own = with_label(conf, data_dir, keys) if labelled else np.arange(len(keys))
-        self.without_label = len(keys) - len(own)
-        keys, specs = chosen(own, keys, specs)
+        kept = with_label(conf, data_dir, keys) if labelled else np.ones(len(keys), bool)
+        self.without_label = len(keys) - np.count_nonzero(kept)
+        keys, specs = chosen(kept, keys, specs)
         samples = np.rint(self._durations(data_dir / "utt2dur", keys) * rate).astype(np.int64)
         kept = keep_long(self._frames(samples), conf["data"]["min_frames"], "frames")
-        self.too_short = len(keys) - len(kept)
+        self.too_short = len(keys) - np.count_nonzero(kept)
         self.keys, self.specs, self.samples = chosen(kept, keys, specs, samples)
         names, self.labels, self.relabelled = (label_for_training(conf, data_dir, self.keys) if labelled
                                                else unlabelled(self.keys))

@@ -17,7 +17,6 @@ def padded(data, starts, lengths, multiple=1):
     rows[:, :width] = windows[np.minimum(starts, len(windows) - 1)].view(np.uint8).reshape(-1, width)
     rows *= np.arange(rows.shape[1]) < lengths[:, None]
     for at in np.flatnonzero(starts >= len(windows)):  # few, at the end of the data, where a window does not fit
-        rows[at] = 0
         rows[at, : lengths[at]] = data[starts[at] : starts[at] + lengths[at]]
     return rows
 
