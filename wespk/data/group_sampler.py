@@ -1,5 +1,7 @@
 """Batches of P speakers x M utterances, for losses that compare the utterances of a batch."""
 
+import time
+
 import numpy as np
 
 from wespk.data.sampler import EpochPlan, _cut
@@ -61,7 +63,9 @@ class GroupPlan(EpochPlan):
     def _draw(self, epoch):
         """The items, step by step, groups of M side by side: int64 (num_items,); and the first group of each step."""
         random, groups = generator(self.seed, "groups", epoch), []
-        for speaker in random.permutation(len(self._items)):
+        for number, speaker in enumerate(random.permutation(len(self._items))):
+            if number % 16 == 0:
+                time.sleep(0)  # lets the training's thread go on, which would get a turn every 5 ms only
             items = random.permutation(self._items[speaker])[: self._counts[speaker] * self.utterances]
             groups.append(items.reshape(-1, self.utterances))
         groups = np.concatenate(groups)
