@@ -101,7 +101,7 @@ print(copied(names), copied(packed), packed.data.nbytes // 1000)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc/self/smaps_rollup is Linux's")
 def test_a_forked_process_that_reads_them_all_copies_none():
-    words = subprocess.run([sys.executable, "-c", _FORKED], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
-    listed, packed, size = map(int, words)  # kB
+    run = subprocess.run([sys.executable, "-c", _FORKED], capture_output=True, text=True, check=True, cwd=ROOT)
+    listed, packed, size = map(int, run.stdout.split())  # kB
     assert listed > size  # the measure sees what Python objects cost
     assert packed < size / 4  # a process's own doings take some hundred kB

@@ -4,8 +4,8 @@
 
 Folders of made-up tables (utt2spk, spk2utt, wav.scp, utt2dur, utt2num_frames, feats.scp; 50 utterances a speaker). Each
 side works in a process of its own. The plain side of the check is the walk that names defects, that of the index the
-same tables read into dicts and lists; both must find the same. Then loader workers are forked and fetch chunks: their own
-memory, which they share with nobody, shows what of the index each copies (the dicts are only looked up in).
+same tables read into dicts and lists; both must find the same. Then loader workers are forked and fetch chunks: their
+own memory, which they share with nobody, shows what of the index each copies (the dicts are only looked up in).
 """
 
 import os
@@ -45,7 +45,7 @@ def index(folder):
 
 
 class Dicts:
-    """An index of dicts and lists, with what a worker needs of it: the place, the length and the label of an utterance."""
+    """An index of dicts and lists, with what a worker needs of it: an utterance's place, length and label."""
 
     def __init__(self, folder):
         from wespk.data.speakers import label_speakers
@@ -116,7 +116,8 @@ def data_dir(sizes: str = "1e5,3e5,1e6", plain_most: int = 2_000_000, num_worker
                 found = {side: measuring.apart(piece, folder, imports=LOADED) for side, piece in sides.items()}
                 for side, measured in found.items():
                     rows.add(number, side, measured)
-                if len({str(measured.found) for measured in found.values()}) > 1 or what == "check" and found["columns"].found:
+                different = len({str(measured.found) for measured in found.values()}) > 1
+                if different or what == "check" and found["columns"].found:
                     raise InputError(f"the sides found different things: {found}")
         number = numbers[-1]
         for side in ("dicts", "columns"):

@@ -1,5 +1,6 @@
 """Training input from stage 2's arks: random chunks, of which only the wanted frames are read."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ class FeatureChunks:
         numbers.append(np.count_nonzero(kept))
         kept[kept] = keep_long(chosen(kept, lengths), conf["data"]["min_frames"], "frames")
         numbers.append(np.count_nonzero(kept))
-        self.speed_copies, self.without_label, self.too_short = (a - b for a, b in zip(numbers, numbers[1:]))
+        self.speed_copies, self.without_label, self.too_short = (a - b for a, b in pairwise(numbers))
         self.keys, places, lengths = chosen(kept, keys, places, lengths)
         self.speakers, self.labels, self.relabelled = (label_for_training(conf, data_dir, self.keys) if labelled
                                                        else unlabelled(self.keys))

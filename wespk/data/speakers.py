@@ -5,6 +5,8 @@ import numpy as np
 from wespk.augment.speed import speed_name
 from wespk.utils.errors import InputError
 
+_AT_ONCE = 1 << 20  # utterances
+
 
 def without_speed_copies(keys, speeds):
     """Which of ``keys`` (``PackedStrings``) are no copy of another one of them at one of ``speeds``: bool (N,)."""
@@ -17,10 +19,16 @@ def without_speed_copies(keys, speeds):
 
 def number_speakers(column, source):
     """Number the speakers of a column, ``Named`` (N,), of utterances: ``label_speakers`` without a dict of them."""
-    used = np.bincount(column.numbers, minlength=len(column.names)) > 0
+    used, labels = np.zeros(len(column.names), bool), np.empty(len(column.numbers), np.int64)
+    parts = [slice(first, first + _AT_ONCE) for first in range(0, len(labels), _AT_ONCE)]  # numpy copies an int32 index
+    for part in parts:
+        used[column.numbers[part]] = True
     speakers = _at_least_two({name for name, there in zip(column.names, used) if there}, source)
     number = {name: i for i, name in enumerate(speakers)}
-    return speakers, np.array([number.get(name, -1) for name in column.names], dtype=np.int64)[column.numbers]
+    label_of = np.array([number.get(name, -1) for name in column.names])
+    for part in parts:
+        labels[part] = label_of[column.numbers[part]]
+    return speakers, labels
 
 
 def _at_least_two(names, source):

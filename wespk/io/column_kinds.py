@@ -1,7 +1,7 @@
 """What the values of a table become as a column: texts, names with numbers, numbers, places in arks.
 
-Each kind takes the ``Block`` s of ``wespk.io.columns`` in turn (``add``) and gives the column in the end (``done``): a numpy
-array, or what has ``take(indices)`` like one. An object serves for one table.
+Each kind takes the ``Block`` s of ``wespk.io.columns`` in turn (``add``) and gives the column in the end (``done``): a
+numpy array, or what has ``take(indices)`` like one. An object serves for one table.
 """
 
 from array import array
@@ -139,7 +139,7 @@ def digits_of(rows):
 
 
 class Places(NamedTuple):
-    """Where objects lie: ``paths``, a list of arks; ``files`` int32 (N,) positions in it; ``offsets`` int64 (N,), bytes."""
+    """Where objects lie: ``paths``, a list of arks; ``files`` int32 (N,), positions in it; ``offsets`` int64 (N,)."""
 
     paths: list
     files: np.ndarray

@@ -3,9 +3,9 @@
     keys, values = read_column(path, Integers())            the keys as PackedStrings, the values as an array
     values = column_of(path, Integers(), keys, lacks)       the values of given keys, in their order
 
-The kinds of values are in ``wespk.io.column_kinds``. Accepted is what ``wespk.io.tables.read_table`` accepts, which names
-the line of a defective table. A block of plain lines (fields one blank apart, no other control character, UTF-8) is taken
-apart by numpy; any other one line by line.
+The kinds of values are in ``wespk.io.column_kinds``. Accepted is what ``wespk.io.tables.read_table`` accepts, which
+names the line of a defective table. A block of plain lines (fields one blank apart, no other control character, UTF-8)
+is taken apart by numpy; any other one line by line.
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class Defective(Exception):
 
 
 def read_blocks(path, strict=False):
-    """Yield the ``Block`` s of a table. Raises ``Defective`` where a line is no entry; with ``strict``, where it is not plain.
+    """Yield the ``Block`` s of a table. Raises ``Defective`` where a line is no entry, or if ``strict`` not plain.
 
     A missing file raises ``InputError``. Whether keys are unique is not looked at.
     """

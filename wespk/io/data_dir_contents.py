@@ -107,7 +107,7 @@ def features_are_sound(folder, names):
 
 
 def _lead_to(places, vectors, frames):
-    """Whether there are whole objects of one kind in the arks at ``places``, of ``frames`` (N,) rows, with some in each."""
+    """Whether whole objects of one kind lie at ``places``, each of its number of ``frames`` (N,), none empty."""
     order, width = np.argsort(places.files, kind="stable"), None
     starts = np.searchsorted(places.files[order], np.arange(len(places.paths) + 1))
     for path, first, last in zip(places.paths, starts, starts[1:]):

@@ -38,8 +38,8 @@ class RawChunks(NamedTuple):
 class FrameReader:
     """Reads frames of feature matrices by utterance number.
 
-    specs: iterable of ``ark:offset``, as in feats.scp, or ``Places``; keys: their utterance ids, for messages (default: the
-    spec); ``Places`` and keys as ``PackedStrings`` are kept as they are.
+    specs: iterable of ``ark:offset``, as in feats.scp, or ``Places``; keys: their utterance ids, for messages (default:
+    the spec); ``Places`` and ``PackedStrings`` are kept as they are, not copied.
     num_frames: (N,) from utt2num_frames. Without it every header is read at once (some seconds a million); with it each
     header is compared when its matrix is read. All matrices must have one dimension, ``num_cols``.
 

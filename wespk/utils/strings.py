@@ -8,14 +8,16 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def padded(data, starts, lengths, multiple=1):
-    """Spans of ``data`` (uint8) as rows of one matrix: uint8 (n, W), zeros behind each, W a multiple of ``multiple``."""
+    """Spans of ``data``, uint8, as rows of a matrix: uint8 (n, W), zeros behind each; ``multiple`` divides W."""
     width = max(1, int(lengths.max(initial=0)))
     if width > len(data):
         return np.zeros((len(starts), multiple), np.uint8)  # all spans of no data
     windows = np.ndarray((len(data) - width + 1,), f"V{width}", buffer=data, strides=(1,))
-    rows = np.zeros((len(starts), -(-width // multiple) * multiple), np.uint8)
-    rows[:, :width] = windows[np.minimum(starts, len(windows) - 1)].view(np.uint8).reshape(-1, width)
-    rows *= np.arange(rows.shape[1]) < lengths[:, None]
+    rows = windows[np.minimum(starts, len(windows) - 1)].view(np.uint8).reshape(-1, width)
+    if lengths.min(initial=width) < width:
+        rows *= np.arange(width, dtype=np.int32) < lengths.astype(np.int32)[:, None]
+    if width % multiple:
+        rows = np.pad(rows, ((0, 0), (0, -width % multiple)))
     for at in np.flatnonzero(starts >= len(windows)):  # few, at the end of the data, where a window does not fit
         rows[at, : lengths[at]] = data[starts[at] : starts[at] + lengths[at]]
     return rows
