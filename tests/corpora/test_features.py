@@ -7,6 +7,7 @@ import torch
 
 from tests.corpora.feature_folders import burst, conf, make_data, make_noises
 from tests.golden.make_features import read_matrices
+from wespk.corpora import features
 from wespk.corpora.features import compute_job, job_share, read_utterances
 from wespk.corpora.merge_features import merge_jobs
 from wespk.features.front_end import FrontEnd
@@ -64,6 +65,31 @@ def test_any_number_of_jobs_gives_the_same_bytes_for_every_utterance(tmp_path, m
         stored.append({(scp, key): array.tobytes() for scp in ("feats.scp", "vad.scp")
                        for key, array in arrays(aug / scp).items()})
     assert stored[0] == stored[1] and len(stored[0]) == 2 * 7 * 7
+
+
+@pytest.mark.parametrize("vad", [False, True])
+def test_how_many_utterances_are_computed_at_once_changes_no_byte(tmp_path, monkeypatch, vad):
+    data, stored = make_data(tmp_path / "train"), []
+    for together in (0, 2, 60):
+        monkeypatch.setattr(features, "_TOGETHER", together)
+        compute_job(data, conf({"vad": vad}), tmp_path / str(together), 1, 1)
+        stored.append({path.name: path.read_bytes() for path in (tmp_path / str(together)).glob("*.ark")})
+    assert stored[0] == stored[1] == stored[2] and len(stored[0]) == 1 + vad
+
+
+def test_batches_are_whole_and_what_comes_before_an_error_is_given_out_first():
+    items = [(number, [0] * size) for number, size in enumerate((5, 5, 9, 20, 1))]
+    assert [[key for key, _ in batch] for batch in features._batches(items, 10)] == [[0, 1], [2, 3], [4]]
+    assert [len(batch) for batch in features._batches(items, 0)] == [1] * 5
+
+    def failing():
+        yield from items[:3]
+        raise InputError("the fourth")
+
+    batches = features._batches(failing(), 10)
+    assert [len(next(batches)), len(next(batches))] == [2, 1]
+    with pytest.raises(InputError, match="the fourth"):
+        next(batches)
 
 
 def test_originals_are_the_same_bytes_with_copies_and_without(tmp_path):

@@ -20,6 +20,7 @@ from wespk.utils.errors import InputError
 from wespk.utils.log import get_logger
 
 _READERS, _AHEAD = 2, 8  # recordings are decoded this many at a time, this far ahead
+_TOGETHER = 60  # seconds of speech that are computed at once: reading, computing and writing in turn lose the caches' content
 # what job J writes: feats.J.ark, feats.J.scp, utt2num_frames.J and so on, last of all job.J.json
 _JOB_FILE = re.compile(r"(?:feats|vad|copies|copies_vad|utt2num_frames|copies_utt2num_frames|copies_utt2spk|job)"
                        r"\.(\d+)(?:\.(?:ark|scp|json))?")
@@ -109,8 +110,29 @@ def _in_order(function, items):
             yield waiting.popleft().result()
 
 
+def _batches(items, samples):
+    """Lists of (id, wave) out of ``items``, each of ``samples`` samples at least except the last; 0: each item alone.
+
+    What comes before an item that cannot be read is given out before that is told.
+    """
+    batch, left = [], samples
+    try:
+        for item in items:
+            batch.append(item)
+            left -= len(item[1])
+            if left <= 0:
+                yield batch
+                batch, left = [], samples
+    except InputError:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
+
+
 class _Worker:
-    """Turns one utterance after another into features and writes them."""
+    """Turns utterances into features and writes them."""
 
     def __init__(self, conf, utterances, utt2spk, copy_maker):
         self.front_end = FrontEnd(conf["features"])
@@ -132,22 +154,29 @@ class _Worker:
                              "take it off the list")
         return utterance, torch.from_numpy(samples)
 
-    def write(self, utterance, wave, plain, copies):
-        """Compute and write the utterance to ``plain``, and its copies (unless None) to ``copies``."""
+    def write(self, batch, plain, copies):
+        """Compute the utterances (id, samples) of a list and write them to ``plain``, their copies (unless None) to ``copies``."""
+        versions = [self._versions(utterance, wave, copies) for utterance, wave in batch]
+        computed = iter(self._compute([wave for own, spoilt in versions for _, _, wave in own + spoilt]))
+        for own, spoilt in versions:
+            clean = None
+            for number, ((name, who, _), (feats, speech)) in enumerate(zip(own + spoilt, computed)):
+                clean = clean if number else speech
+                if number >= len(own):
+                    speech = clean  # noise must not be taken for speech: the clean utterance decides
+                if speech is not None and not speech.any():
+                    raise InputError(f"utterance {name}: the energy VAD finds no speech in it; take it off the list, or set "
+                                     "features.vad=false")
+                (copies if number else plain).add(name, who, feats, speech)
+        self.seconds += sum(len(wave) for _, wave in batch) / self.front_end.sample_rate
+
+    def _versions(self, utterance, wave, copies):
+        """Two lists of (id, speaker, samples): the utterance and its copies at other speeds; its noisy copies."""
         speaker = self.utt2spk[utterance]
-        own, spoilt = [(utterance, speaker, wave)], []
-        if copies:
-            own += self.copies.speeds(utterance, speaker, wave)
-            spoilt = self.copies.spoilt(utterance, speaker, wave)
-        computed = self._compute([wave for _, _, wave in own + spoilt])
-        for number, ((name, who, _), (feats, speech)) in enumerate(zip(own + spoilt, computed)):
-            if number >= len(own):
-                speech = computed[0][1]  # noise must not be taken for speech: the clean utterance decides
-            if speech is not None and not speech.any():
-                raise InputError(f"utterance {name}: the energy VAD finds no speech in it; take it off the list, or set "
-                                 "features.vad=false")
-            (copies if number else plain).add(name, who, feats, speech)
-        self.seconds += len(wave) / self.front_end.sample_rate
+        own = [(utterance, speaker, wave)]
+        if not copies:
+            return own, []
+        return own + self.copies.speeds(utterance, speaker, wave), self.copies.spoilt(utterance, speaker, wave)
 
     def _compute(self, waves):
         if self.front_end.vad:
@@ -213,8 +242,9 @@ def compute_job(data_dir, conf, out_dir, job, num_jobs, musan_dir=None, rirs_dir
         if with_copies:
             copies = _Output(out_dir, job, "copies", "copies_vad" if vad else None, "copies_", method)
             stack.enter_context(copies)
-        for utterance, wave in _in_order(worker.read, share):
-            worker.write(utterance, wave, plain, copies)
+        together = 0 if with_copies else _TOGETHER * features["sample_rate"]
+        for batch in _batches(_in_order(worker.read, share), together):
+            worker.write(batch, plain, copies)
     counts = {"utterances": len(plain.frames), "copies": len(copies.frames) if copies else 0,
               "frames": sum(plain.frames.values()), "hours": round(worker.seconds / 3600, 4)}
     files = plain.files() + (copies.files() if copies else [])
