@@ -113,6 +113,18 @@ def test_tables_that_agree_on_something_wrong_are_not_sound(folder, change):
     assert tables_are_sound(folder, TABLES) == (not [defect for defect in expected if ".ark" not in defect.message])
 
 
+@pytest.mark.parametrize("changes", [
+    {"utt2spk": (b" id10\n", b" id11\n"), "spk2utt": (b"id10 ", b"id11 ")},
+    {"utt2dur": (b" 0.5\n", b" 0\n")},
+    {"utt2dur": (b" 0.5\n", b" inf\n")},
+    {"utt2num_frames": (b" 5\n", b" 6\n")},
+])  # fmt: skip
+def test_speakers_that_do_not_begin_their_ids_and_wrong_numbers_are_found(folder, changes):
+    for name, words in changes.items():
+        (folder / name).write_bytes((folder / name).read_bytes().replace(*words))
+    assert validate(folder, check_audio=False) == walked(folder) != []
+
+
 @pytest.mark.parametrize("kind", ["feats", "vad"])
 def test_whatever_the_walk_finds_in_a_spoilt_ark_is_found(folder, kind):
     ark, rng, defective = folder.parent / f"{kind}.2.ark", random.Random(kind), 0
