@@ -17,7 +17,7 @@ from wespk.data.waves import WaveChunks
 from wespk.embedding.sources import WaveFiles
 from wespk.features.front_end import FrontEnd
 from wespk.io.ark import read_array, read_scp
-from wespk.io.audio import read_audio
+from wespk.io.audio import floating, read_audio
 from wespk.io.data_dir import validate
 from wespk.io.tables import read_spk2utt, read_table
 from wespk.utils.errors import InputError
@@ -179,7 +179,7 @@ def test_training_on_waveforms_and_extraction_read_across_the_joins(joined):
     chunks = WaveChunks(train, options, None, None)
     whole = {key: samples_of(corpus, parts) for key, parts in JOINED.items()}
     items = np.arange(3)
-    crops = chunks.fetch(1, items)[0]["waves"].numpy()
+    crops = floating(chunks.fetch(1, items)[0]["waves"].numpy())
     for key, crop in zip(chunks.keys, crops):
         assert any(np.array_equal(crop, np.resize(whole[key][i:], len(crop))) for i in range(len(whole[key]))), key
     source = WaveFiles(train, chunks.front_end)
