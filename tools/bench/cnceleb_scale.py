@@ -15,10 +15,10 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
+from measuring import command
 
 from wespk.io.ark import ArkWriter
 from wespk.io.tables import Trials, write_table, write_trials
@@ -88,16 +88,10 @@ def _config():
 
 
 def stage(folder, number, trials):
-    """Seconds, CPU seconds and peak memory (MB) of one stage."""
+    """One stage, ``Measured``: its peak is that of its largest process."""
     words = ["--stage", number, "--stop-stage", number, "--data", folder / "data", "--exp", folder / "exp", "--gpus", 0,
              "--scoring", "plda", "--plda", "lda-dim=200", *(["--trials", trials] if trials else [])]  # fmt: skip
-    start = time.perf_counter()
-    process = subprocess.Popen(["bash", str(RECIPE / "run.sh"), *map(str, words)], stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"stage {number} failed; see above")
-    return time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    return command(["bash", RECIPE / "run.sh", *words])
 
 
 def bench(trials: str = "", enrolments: int = 196, tests: int = 17777, train_speakers: int = 2793, train_utterances: int = 20,
@@ -118,8 +112,8 @@ def bench(trials: str = "", enrolments: int = 196, tests: int = 17777, train_spe
         print(f"{enrolments * tests} trials a list, {train_speakers * train_utterances} training embeddings, load "
               f"{os.getloadavg()[0]:.0f}", flush=True)  # fmt: skip
         for number in (5, 6, 7):
-            seconds, cpu, peak = stage(place, number, trials)
-            print(f"stage {number}: {seconds:.0f} s ({cpu:.0f} s of CPU), {peak:.0f} MB", flush=True)
+            spent = stage(place, number, trials)
+            print(f"stage {number}: {spent.wall:.0f} s ({spent.cpu:.0f} s of CPU), {spent.peak / 1e6:.0f} MB", flush=True)
         print((place / "exp" / "results" / "RESULTS.md").read_text(encoding="utf-8")[:1500])
 
 
