@@ -1,5 +1,7 @@
 """Checkpoint files: whole or refused; averages by hand."""
 
+import resource
+
 import pytest
 import torch
 
@@ -58,6 +60,17 @@ def test_a_failed_write_leaves_the_last_good_checkpoint(tmp_path, monkeypatch):
         checkpoint.save(path, state(step=2))
     assert checkpoint.load(path)["step"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["latest.pt"]
+
+
+def test_a_disk_that_is_full_is_told_in_the_words_of_the_system_and_not_in_those_of_torch(tmp_path):
+    path, limits = tmp_path / "latest.pt", resource.getrlimit(resource.RLIMIT_FSIZE)
+    with pytest.raises(OSError, match="File too large: '.*latest.pt'"):
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
+            checkpoint.save(path, state() | {"speakers": [torch.zeros(100_000)]})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_average_is_the_mean_and_counts_come_from_the_last(tmp_path):

@@ -12,7 +12,6 @@ def average_checkpoints(exp: str, num: int = 0):
     """
     from pathlib import Path
 
-    from wespk.io.atomic import open_atomic
     from wespk.training import checkpoint
     from wespk.training.experiment import Experiment
     from wespk.training.selection import chosen_checkpoints
@@ -24,11 +23,7 @@ def average_checkpoints(exp: str, num: int = 0):
         raise InputError(f"--num is how many checkpoints to average, not {num}")
     folder, found = Path(exp) / "checkpoints", chosen_checkpoints(Experiment(exp), conf, num)
 
-    import torch
-
-    state = checkpoint.average([path for _, path in found])
-    with open_atomic(folder / checkpoint.NAMES["average"], "wb") as file:
-        torch.save(state, file)
+    checkpoint.write(folder / checkpoint.NAMES["average"], checkpoint.average([path for _, path in found]))
     epochs = ", ".join(str(epoch) for epoch, _ in found)
     of = f"epochs {found[0][0]} to {found[-1][0]}" if conf["select"] == "last" else f"epochs {epochs}, best by {conf['select']},"
     print(f"averaged {of} into {folder / checkpoint.NAMES['average']}")

@@ -32,8 +32,18 @@ def save(path, state):
             if value.is_floating_point() and not _is_finite(value):
                 raise InputError(f"step {state['step']}: {part} weight '{name}' is not finite; nothing was saved. "
                                  "The last checkpoint is good: lower optimizer.lr or set train.grad_clip")
+    write(path, {"format": FORMAT, **state})
+
+
+def write(path, values):
+    """Write ``values``, anything that torch saves, to ``path``, whole or not at all. Raises ``OSError``, of a full disk too."""
     with open_atomic(path, "wb") as file:
-        torch.save({"format": FORMAT, **state}, file)
+        try:
+            torch.save(values, file)
+        except RuntimeError as error:  # torch ends its file even then, and tells of that ("unexpected pos") instead
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def _is_finite(value):
