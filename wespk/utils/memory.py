@@ -3,7 +3,7 @@
 import ctypes
 import os
 
-_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # mallopt's names, in malloc.h
+_MMAP_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -4, -3, -1  # mallopt's names, in malloc.h
 _LARGE = 1 << 30  # bytes, all that a C int holds, nearly
 _OWN = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
 
@@ -19,4 +19,5 @@ def keep_freed_memory():
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None or any(name in os.environ for name in _OWN):
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, _LARGE) and mallopt(_TRIM_THRESHOLD, -1))
+    kept = mallopt(_MMAP_THRESHOLD, _LARGE) or mallopt(_MMAP_MAX, 0)  # older ones refuse more than 32 MiB
+    return bool(kept and mallopt(_TRIM_THRESHOLD, -1))
