@@ -130,6 +130,16 @@ def test_keys_already_there_are_not_kept_a_second_time(path):
     assert found is not more and found.same(keys)
 
 
+@pytest.mark.parametrize("between", [" ", "\t"])
+def test_short_lines_beside_a_long_one_are_handled_without_its_bytes(path, between):
+    lines = [f"k{between}{'v' * 2000}", *(f"u{i}{between}{i}" for i in range(100))]
+    path.write_text("".join(f"{line}\n" for line in lines))
+    blocks = list(columns.read_blocks(path))
+    assert sum(len(block.data) for block in blocks) <= path.stat().st_size
+    assert sum(map(len, blocks)) == len(lines) and all(len(b) * (b.ends - b.starts).max() <= 64 or len(b) == 1 for b in blocks)
+    assert table_of(path, Texts()) == [tuple(line.split()) for line in lines]
+
+
 def test_a_file_that_is_not_there_or_a_folder_is_told_in_the_words_of_the_plain_reader(tmp_path):
     for place in (tmp_path / "no", tmp_path):
         assert outcome(lambda p=place: read_values(p, Texts())) == outcome(lambda p=place: read_table(p))

@@ -43,9 +43,20 @@ class Block:
         """The value of the line ``number`` of the block, as a string."""
         return self.data[self.values[number] : self.ends[number]].tobytes().decode()
 
-    def part(self, lines):
-        """The lines of a slice."""
-        return Block(self.data, self.starts[lines], self.key_ends[lines], self.values[lines], self.ends[lines])
+    def parts(self):
+        """Yield blocks of these lines whose matrices, padded to the longest line, are small; a long line stands alone."""
+        if len(self) < 2 or len(self) * int((self.ends - self.starts).max()) <= _PADDED:
+            yield self
+            return
+        half = len(self) // 2
+        for lines in (slice(0, half), slice(half, None)):
+            yield from self._part(lines).parts()
+
+    def _part(self, lines):
+        """The lines of a slice, with their own bytes alone, or each part would cost as much as all lines."""
+        places = [places[lines] for places in (self.starts, self.key_ends, self.values, self.ends)]
+        first, last = places[0][0], places[-1][-1] + 1
+        return Block(self.data[first:last], *(place - first for place in places))
 
 
 class Defective(Exception):
@@ -63,10 +74,7 @@ def read_blocks(path, strict=False):
             if strict:
                 raise Defective
             block = _odd_block(text)
-        longest = int((block.ends - block.starts).max(initial=1))
-        step = max(1, _PADDED // longest)
-        for first in range(0, len(block), step):
-            yield block if step >= len(block) else block.part(slice(first, first + step))
+        yield from block.parts()
 
 
 def _pieces(path):
