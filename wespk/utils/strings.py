@@ -75,10 +75,14 @@ class PackedStrings:
 
     def take(self, indices):
         """The strings ``indices`` (n,) as ``PackedStrings``."""
-        lengths = self.spans(indices)[1]
+        return self._cut(indices, 0, 0)
+
+    def _cut(self, indices, front, back):
+        """``take`` without the first ``front`` and the last ``back`` bytes of each string."""
+        lengths = self.spans(indices)[1] - front - back
         taken, ends = np.empty(lengths.sum(), np.uint8), np.cumsum(lengths)
         for part in self._parts(len(indices)):
-            starts, sizes = self.spans(indices[part])
+            starts, sizes = self.spans(indices[part])[0] + front, lengths[part]
             taken[ends[part][0] - sizes[0] : ends[part][-1]] = _gathered(self._bytes, starts, sizes)
         return PackedStrings.of(taken, lengths)
 
@@ -131,8 +135,7 @@ class PackedStrings:
             at = at[self._bytes[starts[at] + offset] == byte]
         for offset, byte in enumerate(suffix, start=-len(suffix)):
             at = at[self._bytes[starts[at] + lengths[at] + offset] == byte]
-        lengths = lengths[at] - len(prefix) - len(suffix)
-        return at, PackedStrings.of(_gathered(self._bytes, starts[at] + len(prefix), lengths), lengths)
+        return at, self._cut(at, len(prefix), len(suffix))
 
     def _parts(self, number):
         """Slices of ``range(number)`` for passes over strings as long as these."""
