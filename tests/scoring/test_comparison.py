@@ -249,10 +249,12 @@ def test_a_part_of_the_grid_against_another_baseline_is_what_a_grid_of_it_would_
     assert part == whole and systems_of(part["tables"][0]) == ["b", "b-lm"]
     folder.define()
     for words, says in ((["--systems", "b"], "the baseline 'a' is not among the systems b: name it"),
-                        (["--systems", "a,bb"], "the grid 'g' has no system 'bb'"), (["--baseline", "c"], "has no system 'c'")):
+                        (["--systems", "a,bb"], "the grid 'g' has no system 'bb'"), (["--baseline", "c"], "has no system 'c'"),
+                        (["--systems", "a"], "give --out"), (["--baseline", "b"], "give --out")):
         with pytest.raises(SystemExit):
             main(compare_systems, [*line, *words])
         assert says in capsys.readouterr().err
+    assert not (folder.root / "COMPARISON.md").exists()  # where the comparison of the whole grid lies
 
 
 def test_the_command_writes_the_same_files_every_time(folder, capsys):

@@ -25,8 +25,8 @@ def compare_systems(grid: str, root: str, data: str, out: str = "", without: str
         p_targets: prior probabilities of a target, for minDCF, comma-separated
         evaluate: further data folders that the experiments were evaluated on in EXP/on/NAME, NAME=FOLDER words,
             comma-separated; their lists are called NAME/LIST
-        systems: of the grid's systems these alone, comma-separated: the p values are then corrected for their number
-        baseline: what they are compared with, in place of the grid's
+        systems: of the grid's systems these alone, comma-separated; the p values are corrected for their number; needs --out
+        baseline: what they are compared with, in place of the grid's; needs --out
     """
     import json
     from pathlib import Path
@@ -48,6 +48,8 @@ def compare_systems(grid: str, root: str, data: str, out: str = "", without: str
     if not all(elsewhere.values()):
         raise InputError(f"--evaluate takes NAME=FOLDER words separated by commas, not '{evaluate}'")
     chosen = part_of(read_grid(grid), listed(systems), baseline)
+    if (systems or baseline) and not out:
+        raise InputError(f"--systems and --baseline make another comparison than the grid's, which {root} is for: give --out")
     found = compare_experiments(chosen, root, data, left_out, priors, bootstrap or None, seed, elsewhere)
     folder, text = Path(out or root), markdown(found)
     write_text(folder / "COMPARISON.md", text)
