@@ -107,6 +107,7 @@ def test_the_report_is_of_raw_and_calibrated_scores_and_needs_both(stages):
     (("--l2", "1e-3"), "--l2 is calibration's: give --calibrate as well"),
     (("--l2", "-1", "--calibrate", "dev"), "--l2 takes a number, 0 or more, not '-1'"),
     (("--top-n", "0"), "--top-n takes a number, 1 or more, not '0'"),
+    (("--top-n", "many"), "--top-n takes a number, 1 or more, not 'many'"),
     (("--top-n", "5", "--score-norm", "snorm"), "of as-norm and of the quality measure cohort: without either, leave it out"),
     (("--cohort", "speaker", "--score-norm", "none"), "--cohort is what scores are normalised with"),
     (("--quality", "snr", "--calibrate", "dev", "--set", "features.type=mfcc", "--seed", "9"), "features.type=mfcc: leave snr out"),

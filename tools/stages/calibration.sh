@@ -43,7 +43,7 @@ check_scoring_options() {
   if [[ ! $l2 =~ ^[0-9]*\.?[0-9]+([eE]-?[0-9]+)?$ ]]; then
     die "--l2 takes a number, 0 or more, not '$l2'"
   fi
-  if [ "$top_n" -lt 1 ]; then
+  if [[ ! $top_n =~ ^[1-9][0-9]*$ ]]; then
     die "--top-n takes a number, 1 or more, not '$top_n'"
   fi
   if [[ $given == *" top_n "* && $score_norm != asnorm && ,$quality, != *,cohort,* ]]; then
