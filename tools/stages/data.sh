@@ -109,8 +109,8 @@ feature_options() { # $options: what of sections $@ decides the stored features 
   done
 }
 
-# Stop unless the noises ($1 = musan) or impulse responses ($1 = rirs) are there that the configuration asks for by option
-# $2: stage 1 must be given their folder, or have made their lists.
+# Stop unless the noises ($1 = musan) or impulse responses ($1 = rirs) are there that the configuration asks for by options
+# $2: stage 1 must be given their folder, or have made their lists. $3: words of --set by which nothing asks for them.
 need_noises() {
   local lists=() what=noises
   if [ "$1" = rirs ]; then
@@ -118,9 +118,10 @@ need_noises() {
   fi
   existing lists "$data/$1"/*.scp
   if [ "$stage" -eq 1 ] && [ -z "${!1}" ]; then
-    die "the configuration asks by $2 for $what, and there is no --$1: give --$1 DIR, or switch it off (--set)"
+    die "the configuration asks by $2 for $what, and there is no --$1: give --$1 DIR, or switch it off: --set '$3'"
   elif [ "$stage" -gt 1 ] && [ "${#lists[@]}" -eq 0 ]; then
-    die "the configuration asks by $2 for $data/$1, which stage 1 makes: run --stage 1 with --$1 DIR, or switch it off"
+    die "the configuration asks by $2 for $data/$1, which stage 1 makes: run --stage 1 with --$1 DIR, or switch it off: \
+--set '$3'"
   fi
 }
 
@@ -130,20 +131,20 @@ check_noises() { # for the stages to be run, before the first
   text="copies.kinds=$kinds"
   if [ "$stage" -le 2 ] && [ "$stop_stage" -ge 2 ]; then
     if [[ $kinds == *[!a-z]@(noise|music|babble)[!a-z]* ]]; then
-      need_noises musan "$text"
+      need_noises musan "$text" "copies.kinds=[]"
     fi
     if [[ $kinds == *reverb* ]]; then
-      need_noises rirs "$text"
+      need_noises rirs "$text" "copies.kinds=[]"
     fi
   fi
   if [ "$stage" -le 3 ] && [ "$stop_stage" -ge 3 ] && [[ ! $(conf augment.prob) =~ ^0(\.0)?$ ]]; then
     text="augment.prob=$(conf augment.prob), augment.reverb_share=$(conf augment.reverb_share), \
 augment.both_share=$(conf augment.both_share)"
     if [[ ! "$(conf augment.reverb_share) $(conf augment.both_share)" =~ ^1(\.0)?\ 0(\.0)?$ ]]; then
-      need_noises musan "$text"
+      need_noises musan "$text" "augment.prob=0"
     fi
     if [[ ! "$(conf augment.reverb_share) $(conf augment.both_share)" =~ ^0(\.0)?\ 0(\.0)?$ ]]; then
-      need_noises rirs "$text"
+      need_noises rirs "$text" "augment.prob=0"
     fi
   fi
 }
