@@ -1,11 +1,12 @@
 """A data folder of millions of utterances, checked and indexed for training: in columns, against plain dicts.
 
-    . tools/path.sh; python tools/bench/data_dir.py --sizes 5400000
+    . tools/path.sh; python tools/bench/data_dir.py --sizes 3e5,1e6,5400000
 
 Folders of made-up tables (utt2spk, spk2utt, wav.scp, utt2dur, utt2num_frames, feats.scp; 50 utterances a speaker). Each
 side works in a process of its own. The plain side of the check is the walk that names defects, that of the index the
-same tables read into dicts and lists; both must find the same. Then loader workers are forked and fetch chunks: their
-own memory, which they share with nobody, shows what of the index each copies (the dicts are only looked up in).
+same tables read into dicts and lists, up to --plain-most utterances; both must find the same. Then loader workers are
+forked and fetch chunks: their own memory, which they share with nobody, shows what of the index each copies (the dicts
+are only looked up in).
 """
 
 import os

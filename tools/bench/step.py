@@ -11,7 +11,8 @@ variant's, and the largest difference of --steps losses, 0 where all are the sam
     bf16            the network under bfloat16 autocast (train.bf16)
     fused, foreach  SGD in one kernel for all weights, or one a kind of operation
     compile         torch.compile of the network; the first step, which compiles, apart
-    malloc          CPU: freed memory is kept for the next step, see wespk.utils.memory
+    malloc          CPU: freed memory is kept for the next step, see wespk.utils.memory; compared with the first row,
+                    as it is a whole process's
     dequantise      chunks come compressed, and the step dequantises and normalises them (on the device)
     dequantise_on_host  the same, dequantised before they are copied to the device
     pageable        CUDA: features are copied from ordinary memory, which waits for all that is queued
@@ -188,7 +189,8 @@ def _tell(rows, size, name, plain, make, device, steps, rounds):
     ratio = min(getattr(own[0], clock)) / min(getattr(spent, clock))
     differ = max(abs(a - b) for a, b in zip(own[1], losses, strict=True))
     compiling = f"; first step {first:.0f} s" if name == "compile" else ""
-    rows.add(size, name, spent, peak, f"{ratio:.2f} x its own plain step; loss differs by {differ:.1e}{compiling}")
+    whose = "the first row" if name == "malloc" else "its own plain step"
+    rows.add(size, name, spent, peak, f"{ratio:.2f} x {whose}; loss differs by {differ:.1e}{compiling}")
 
 
 if __name__ == "__main__":
