@@ -122,6 +122,15 @@ def test_few_speakers_are_said_to_be_few(results):
     assert "fewer than 20 speakers the intervals are not to be trusted" in report.markdown(few, "demo")
 
 
+def test_the_overlap_of_a_list_with_few_trials_for_its_bins_is_said_to_be_too_low(results):
+    told = {}
+    for name, number in (("many", 1000), ("few", 999)):
+        entry = {**results["lists"][0], "name": name, "num_targets": number, "num_nontargets": 5000}
+        told[name] = report.markdown({**results, "lists": [entry]}, "demo")
+    assert "too low with fewer than 1000 targets or nontargets (few); its interval" in told["few"]
+    assert "too low" not in told["many"]
+
+
 def test_values_outside_their_expected_range_are_flagged(results):
     value = results["lists"][0]["systems"][0]["metrics"]["eer"]["value"]
     expected = {"O & E": {"cosine": {"eer": [0, value / 2], "min_cllr": [0, 1]}, "plda": {"eer": [0, 1]}}}
