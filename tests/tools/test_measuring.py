@@ -1,6 +1,7 @@
 """What benchmarks measure with: growth, sizes, rows, and processes of their own whose time and memory are told."""
 
 import math
+import multiprocessing
 import sys
 import time
 from pathlib import Path
@@ -23,6 +24,10 @@ def fill(megabytes):
 
 def sleep(seconds):
     time.sleep(seconds)
+
+
+def start_method():
+    return multiprocessing.get_start_method()
 
 
 def fail():
@@ -58,6 +63,11 @@ def test_memory_and_answer_of_a_process_of_its_own(measuring):
     assert small.peak < 30 << 20 and 60 << 20 <= large.peak < 200 << 20
     waiting = measuring.apart(sleep, 0.3)
     assert waiting.wall >= 0.3 > waiting.cpu
+
+
+@needs_proc
+def test_a_piece_starts_processes_of_its_own_as_a_command_would(measuring):
+    assert measuring.apart(start_method).found == start_method() != "spawn"
 
 
 @needs_proc

@@ -79,6 +79,7 @@ def reset_peak(device="cpu"):
 
 
 def _answer(sender, piece, arguments, imports):
+    multiprocessing.set_start_method(None, force=True)  # a spawned process spawns its own, too: forgotten, as in a command
     for name in imports:
         importlib.import_module(name)
     before, began, cpu = reset_peak(), time.perf_counter(), time.process_time()
