@@ -114,6 +114,9 @@ def test_utterances_below_min_frames_are_left_out_and_counted(data_dir):
     assert source.shorter == 1 and source.summary().endswith("too short, 1 shorter than a chunk of 50 frames and repeated to fill it")
     with pytest.raises(InputError, match="none of 10 training utterances has data.min_frames=101"):
         build_source(conf("data.min_frames=101"), data_dir)
+    (data_dir / "none").write_text("")
+    with pytest.raises(InputError, match="no utterance to train on: the data folder, or labels.file, lists none"):
+        build_source(conf(f"labels.file={data_dir / 'none'}"), data_dir)
 
 
 def test_copies_at_other_speeds_are_left_out_on_request_and_noisy_ones_are_not(data_dir):

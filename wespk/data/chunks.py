@@ -35,10 +35,13 @@ def chosen(kept, *columns):
 
 def keep_long(lengths, least, what):
     """Which items are at least ``least`` long, bool (N,); raises ``InputError`` when none is. ``what`` is the unit."""
+    if not len(lengths):
+        raise InputError("there is no utterance to train on: the data folder, or labels.file, lists none; run stages 1 and 2 "
+                         "again, or give other labels")
     kept = lengths >= least
     if not kept.any():
         raise InputError(f"none of {len(lengths)} training utterances has data.min_frames={least} {what}; "
-                         f"the longest has {lengths.max(initial=0)}: lower data.min_frames")
+                         f"the longest has {lengths.max()}: lower data.min_frames")
     return kept
 
 
