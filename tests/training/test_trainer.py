@@ -190,6 +190,18 @@ def test_an_experiment_begun_with_other_options_is_refused(make_trainer):
     make_trainer(sets="runtime.log_every=7")
 
 
+def test_half_files_of_killed_runs_are_gone_after_the_next_start_and_nothing_else(make_trainer):
+    first = make_trainer()
+    first.run()
+    folder = first.experiment.checkpoints
+    (folder / "average.pt").touch()
+    before = sorted(folder.iterdir())
+    for name in (".epoch_0002.pt.4711.tmp", ".latest.pt.4712.tmp"):
+        (folder / name).write_bytes(b"half a file")
+    make_trainer()
+    assert sorted(folder.iterdir()) == before
+
+
 def test_an_experiment_without_a_checkpoint_may_be_begun_again_otherwise(make_trainer):
     make_trainer()
     make_trainer(sets="optimizer.lr=0.1")

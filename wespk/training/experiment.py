@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from wespk.io.atomic import open_atomic, write_text
+from wespk.io.atomic import final_name, open_atomic, write_text
 from wespk.training import checkpoint
 from wespk.utils import config, dist
 from wespk.utils.errors import InputError
@@ -47,6 +47,9 @@ class Experiment:
         if newest is not None and fingerprint is not None:
             checkpoint.check_same_data(newest, fingerprint)
         self.checkpoints.mkdir(parents=True, exist_ok=True)
+        for file in self.checkpoints.iterdir():
+            if final_name(file.name) != file.name:  # half a checkpoint, which a kill left behind
+                file.unlink()
         whole = {**conf, "derived": derived, "provenance": provenance}
         write_text(path, yaml.safe_dump(whole, sort_keys=False, default_flow_style=None, width=120))
         return notes
