@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import struct
 
 import numpy as np
 import pytest
@@ -137,6 +138,14 @@ def test_whatever_the_walk_finds_in_a_spoilt_ark_is_found(folder, kind):
         assert validate(folder, check_audio=False) == expected
         defective += bool(expected)
     assert defective > 5
+
+
+@pytest.mark.parametrize(("kind", "size"), [(b"DM", 1 << 30), (b"FM", (1 << 31) - 1)])
+def test_matrices_said_to_be_larger_than_64_bits_count_are_found(folder, kind, size):
+    (folder / "large.ark").write_bytes(b"\0B" + kind + struct.pack("< c b i b i", b" ", 4, size, 4, size) + bytes(100))
+    write_table(folder / "feats.scp", dict.fromkeys(IDS, f"{folder}/large.ark:0"))
+    (folder / "utt2num_frames").unlink()
+    assert len(validate(folder, check_audio=False)) == len(IDS)
 
 
 @pytest.mark.parametrize("change", [

@@ -124,6 +124,7 @@ def parse_headers(content, positions):
     cols = cols[0] if cols else np.zeros_like(rows)
     size = (rows if kind[1:] == b"V" else rows * cols) * _BYTES[kind] + (8 * cols if kind == b"CM" else 0)
     whole = (rows >= 0) & (cols >= 0) & (positions + sizes[-1] + 4 + size <= len(content))
+    whole &= rows * cols <= len(content)  # or ``size`` may be beyond int64
     return (kind, rows, cols) if whole.all() else None
 
 
