@@ -68,6 +68,14 @@ def test_dashes_and_underscores_are_the_same():
             cli.parse(function, words, "prog")
 
 
+@pytest.mark.parametrize("program, said", [("wespk.bin.embed", "-m wespk.bin.embed"), ("bench", "tools/bench/metrics.py")])
+def test_help_names_the_command_that_can_be_given_again(program, said, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tools/bench/metrics.py", "--help"])
+    with pytest.raises(SystemExit):
+        cli.parse(command, ["--help"], program)
+    assert f"usage: python {said} --option value ..." in capsys.readouterr().out
+
+
 def test_help_lists_meanings_and_defaults(capsys):
     with pytest.raises(SystemExit) as stop:
         parsed("--help")

@@ -48,7 +48,8 @@ def _convert(name, text, kind):
 
 def _help(function, parameters, program):
     first, _, rest = inspect.getdoc(function).partition("\nArgs:\n")
-    lines = [first.rstrip(), "", f"usage: python -m {program} --option value ...", "", "options:"]
+    command = f"-m {program}" if "." in program else sys.argv[0]  # a module of the package, or a file of tools
+    lines = [first.rstrip(), "", f"usage: python {command} --option value ...", "", "options:"]
     meaning, current = {}, None
     for line in rest.splitlines():
         word, colon, text = line.strip().partition(": ")
