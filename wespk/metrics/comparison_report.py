@@ -2,7 +2,7 @@
 
 import re
 
-from wespk.metrics.overlap import BINS
+from wespk.metrics.overlap import BINS, FULL_BINS
 from wespk.metrics.plots import curves_png, levels_png
 from wespk.metrics.report import FEW_SPEAKERS, markdown_table, show, title_of
 
@@ -140,7 +140,8 @@ def notes(comparison):
     lines.append("EER in %, standard deviations and differences of it in points; minDCF normalised, both costs 1.")
     if any("overlap" in table["measures"] for table in comparison["tables"]):
         lines[-1] += (f" Overlap: the intersection of the histograms of target and nontarget scores in {BINS} equal bins from "
-                      "the least to the greatest score of the list.")  # fmt: skip
+                      f"the least to the greatest score of the list; too low with fewer than {FULL_BINS * BINS} targets or nontargets, of all "
+                      "systems of a list alike.")  # fmt: skip
     return lines
 
 
