@@ -43,7 +43,7 @@ def difference(grid, root, trial_file, utt2spk, halves):
         for seed in grid.seeds:
             files = [root / f"{half}-{name}/seed{seed}/scores/{trial_file.name}.cosine" for name in pairs(grid, *halves)]
             measures = [Measure(*join_labels(file, trial_file, trials), P_TARGETS, hull=False) for file in files]
-            values[half].append(np.mean([m(*(np.ones(n, np.int64) for n in counts)) for m in measures], axis=0))
+            values[half].append(np.mean([m.of_list() for m in measures], axis=0))
             drawn[half].append(np.mean(resample(measures, draw, RESAMPLES, SEED), axis=0))
     values, drawn = ({half: np.array(of) for half, of in kind.items()} for kind in (values, drawn))
     return compare_values(values, halves[0], measure_names(P_TARGETS), 1 / min(counts), drawn, RESAMPLES, SEED)
@@ -60,8 +60,9 @@ def two_halves(grid: str, root: str, data: str, first: str, second: str):
         second: the same of the other half
     """
     asked, data = read_grid(grid), Path(data)
+    utt2spk = read_table(data / "eval" / "utt2spk")
     for path in sorted((data / "eval" / "trials").iterdir()):
-        found = difference(asked, Path(root), path, read_table(data / "eval" / "utt2spk"), (first, second))
+        found = difference(asked, Path(root), path, utt2spk, (first, second))
         for name, entry in found[second].items():
             versus, scale = entry["versus"], 100 if name == "eer" else 1
             low, high = versus["interval"]

@@ -52,8 +52,7 @@ def compare_scores(systems, labels, speakers, baseline, p_targets=(0.01, 0.05), 
     is_target = np.asarray(labels).astype(bool)
     counts = int(is_target.sum()), int((~is_target).sum())
     measures = [Measure(scores, labels, p_targets, hull=False) for of_seeds in systems.values() for scores in of_seeds]
-    ones = [np.ones(count, np.int64) for count in counts]
-    values = np.stack([measure(*ones) for measure in measures])
+    values = np.stack([measure.of_list() for measure in measures])
     resampled = np.stack(resample(measures, SpeakerDraw(*speakers, labels), num_resamples, seed))
     ends = np.cumsum([0, *map(len, systems.values())])
     parts = {name: (values[a:b], resampled[a:b]) for name, a, b in zip(systems, ends, ends[1:])}

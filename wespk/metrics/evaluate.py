@@ -26,7 +26,7 @@ def evaluate(systems, labels, speakers, p_targets=(0.01, 0.05), num_resamples=10
     is_target = np.asarray(labels).astype(bool)
     counts = int(is_target.sum()), int((~is_target).sum())
     measures = [Measure(scores, labels, p_targets, llr) for _, scores, llr in systems]
-    values = [m(*(np.ones(n, np.int64) for n in counts)) for m in measures]
+    values = [m.of_list() for m in measures]
     result = {"num_targets": counts[0], "num_nontargets": counts[1], "num_speakers": None}
     by_speaker = by_trial = [None] * len(systems)
     if num_resamples:

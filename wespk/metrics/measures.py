@@ -7,7 +7,7 @@ counts by the sum of its weights alone. Cllr besides takes the sum of the weight
 import numpy as np
 
 from wespk.metrics.cllr import bits, pooled_cllr
-from wespk.metrics.det import bayes_threshold, cost_weights, lower_hull, split
+from wespk.metrics.det import bayes_threshold, cost_weights, crossing, lower_hull, split
 from wespk.metrics.overlap import bin_bounds, intersection
 
 
@@ -43,6 +43,10 @@ class Measure:
         sums = [np.concatenate([[0], np.cumsum(w)])[cuts, None] for w, cuts in zip(weights, self.cuts)]
         losses = [part[w > 0] @ w[w > 0] for part, w in zip(self.losses, weights)]  # an infinite one not drawn costs nothing
         return self.of_sums(sums, np.reshape(losses, (-1, 1)))[0]
+
+    def of_list(self):
+        """Measures (len(names),) float64 of the list itself, each trial once."""
+        return self(*(np.ones(len(order), np.int64) for order in self.orders))
 
     def of_sums(self, sums, losses=()):
         """Measures (B, len(names)) float64 under B weightings.
@@ -82,11 +86,10 @@ def _block_bounds(parts):
 
 
 def _crossings(miss_rates, false_alarm_rates):
-    """``det.crossing`` of each column, (k, B) -> (B,); a column runs from accept-all to reject-all."""
+    """``det.crossing`` of each column, (k, B) -> list of B; a column runs from accept-all to reject-all."""
     after, column = np.argmax(miss_rates >= false_alarm_rates, axis=0), np.arange(miss_rates.shape[1])
-    miss, false_alarm = miss_rates[after - 1, column], false_alarm_rates[after - 1, column]
-    below, above = false_alarm - miss, miss_rates[after, column] - false_alarm_rates[after, column]
-    return miss + below / (below + above) * (miss_rates[after, column] - miss)
+    points = [rates[place, column] for place in (after - 1, after) for rates in (miss_rates, false_alarm_rates)]
+    return [crossing(*pair) for pair in zip(*points)]
 
 
 def _min_cllr(misses, false_alarms):
