@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wespk.io.tables import join_labels
+from wespk.io.tables import join_labels, read_trials
 from wespk.metrics.det import eer, equal_error_score, split
 from wespk.metrics.evaluate import histogram
 from wespk.metrics.overlap import BINS, overlap
@@ -23,13 +23,15 @@ def score_panels(scores, trials, names=()):
     if not scores or len(scores) != len(trials) or (names and len(names) != len(scores)):
         raise InputError(f"--scores has {len(scores)} files, --trials {len(trials)}, --names {len(names)}: give one for each "
                          "score file")
-    seeds, seen = {}, set()
+    seeds, seen, lists = {}, set(), {}
     for i, (score_file, trial_file) in enumerate(zip(scores, trials)):
         if Path(score_file).resolve() in seen:
             raise InputError(f"--scores: {score_file} is given twice, and would count as two seeds: give it once")
         seen.add(Path(score_file).resolve())
         name = names[i] if names else system_name(score_file, trial_file)
-        seeds.setdefault((trial_file, name), []).append(join_labels(score_file, trial_file))
+        if trial_file not in lists:
+            lists[trial_file] = read_trials(trial_file)
+        seeds.setdefault((trial_file, name), []).append(join_labels(score_file, trial_file, lists[trial_file]))
     return [_panel(Path(trial_file).name, name, found) for (trial_file, name), found in seeds.items()]
 
 
