@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.io.test_columns import outcome
 from wespk.data.identity import Identity
 from wespk.data.labels import label_for_training, with_label
 from wespk.data.speakers import label_speakers, without_speed_copies
@@ -23,14 +24,6 @@ _SPEEDS, _KINDS = [0.9, 1.1], ["noise", "reverb"]
 
 def conf(file="", noise="none"):
     return {"labels": {"file": str(file), "noise": noise}, "copies": {"speeds": _SPEEDS, "kinds": _KINDS}}
-
-
-def outcome(read):
-    """What a call returns, or the words of its InputError."""
-    try:
-        return read()
-    except InputError as error:
-        return str(error)
 
 
 def label_by_dicts(keys, listed):
